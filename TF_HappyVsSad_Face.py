@@ -1,0 +1,305 @@
+"""Lesson 6: happy or sad - train until it is good enough, then stop by a callback.
+
+You learn to
+  * write a callback of your own: Keras calls it after every epoch, and it may stop the training;
+  * train on very few pictures (80 icons) until the network knows them all;
+  * doubt the result: there are no pictures that the network has not seen, so 100 % may be learned by heart.
+
+  python TF_HappyVsSad_Face.py                            # train until the accuracy is above 99.9 %
+  python TF_HappyVsSad_Face.py --predict my_drawing.png   # classify your own picture with the saved model
+  python TF_HappyVsSad_Face.py --stop-at 0.95             # be content sooner
+
+Expect the callback to stop it after eight or nine epochs, a few seconds on a two-core CPU. The icons, a small download,
+are Laurence Moroney's.
+"""
+# /// script
+# requires-python = ">=3.11,<3.14"
+# dependencies = ["tensorflow>=2.21,<2.22", "numpy", "matplotlib", "pillow"]
+# ///
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+SERVERS = ["https://storage.googleapis.com/learning-datasets"]
+ARCHIVES = {"happy-or-sad": (80, None)}  # name of the zip: (number of pictures, SHA-256: none is published)
+LAYOUT = "happy and sad"
+CACHE = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "datasets")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff")  # what ImageDataGenerator looks for
+MODEL_NAME = "happy_or_sad"
+CLASSES = ["happy", "sad"]  # label 0 and label 1
+IMAGE_SIZE = (150, 150)
+RESCALE = 1 / 255  # pixels 0..255 become 0..1, in training and in prediction alike
+
+
+def whole_number(text: str, least: int = 1) -> int:
+    """Return `text` as an integer of at least `least`; anything else is an argparse error."""
+    if not (text.isascii() and text.isdigit() and least <= int(text[:20]) < 2**31):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """Return `text` as a number above 0 and up to 1; anything else, nan included, is an argparse error."""
+    if not 0 < float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 1")
+    return float(text)
+
+
+def parse_arguments(line: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--epochs", type=whole_number, default=15, metavar="N", help="passes over the pictures (%(default)s)")
+    add("--batch-size", type=whole_number, default=10, metavar="N", help="pictures in one step (%(default)s)")
+    add("--steps", type=whole_number, metavar="N", help="at most N batches an epoch, for a quick try")
+    add("--stop-at", type=share, default=0.999, metavar="SHARE", help="stop above this accuracy (%(default)s)")
+    add("--seed", type=lambda text: whole_number(text, 0), default=1, metavar="N", help="start of chance (%(default)s)")
+    add("--data-dir", type=Path, metavar="DIR", help=f"no download: the folder that holds {LAYOUT}")
+    add("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), metavar="DIR", help="(%(default)s)")
+    add("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures with the saved model")
+    return parser.parse_args(line)
+
+
+if __name__ == "__main__":
+    arguments = parse_arguments()  # before the slow imports: --help and a wrong flag answer at once
+
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: sys.exit("\nStopped. The same command goes on after the last finished epoch."))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+standard_error = os.dup(2)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow's greeting goes there, whatever the log level
+try:
+    import matplotlib.pyplot as plt
+    import numpy as np
+    import tensorflow as tf
+    from PIL import Image
+except ImportError as error:
+    sys.exit(f"{error}. Install what the lessons need: python -m pip install -r requirements.txt")
+finally:
+    os.dup2(standard_error, 2)
+
+
+def download() -> Path:
+    """Return the folder with the unpacked ARCHIVES, each of them downloaded and checked on the first run only.
+
+    A folder gets its name when it is whole: a run that was killed in between leaves nothing to repair.
+    """
+    socket.setdefaulttimeout(60)  # seconds: a server that falls silent is an error, not an endless wait
+    for name, (_, sha256) in ARCHIVES.items():
+        failures = []
+        for address in [f"{server}/{name}.zip" for server in SERVERS]:
+            if (CACHE / name).exists():
+                break
+            try:
+                CACHE.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=CACHE, prefix="download-", ignore_cleanup_errors=True) as home:
+                    file = tf.keras.utils.get_file(origin=address, file_hash=sha256, cache_dir=home)
+                    shutil.unpack_archive(file, f"{home}/unpacked", "zip")
+                    content = Path(home, "unpacked", name)  # some archives hold the folder, some what is in it
+                    (content if content.exists() else content.parent).rename(CACHE / name)
+            except Exception as error:
+                failures.append(f"{address} ({error})")
+        if not (CACHE / name).exists():
+            sys.exit(f"Could not download {' nor '.join(failures)}. Check the network and start again, or fetch it "
+                     f"elsewhere, unpack it, and name with --data-dir the folder that holds {LAYOUT}.")
+    return CACHE
+
+
+def check_pictures(folder: Path, expected: int | None = None) -> int:
+    """Return the number of pictures of CLASSES in `folder`; exit when a class is missing or a file is broken."""
+    def is_broken(file: Path) -> bool:
+        try:
+            with Image.open(file) as picture:
+                picture.draft("RGB", (1, 1))  # decodes a JPEG at an eighth of its size, which shows a fault as well
+                picture.load()
+        except Exception:  # Pillow raises many kinds
+            return True
+
+    files = []
+    for name in CLASSES:
+        found = [file for file in (folder / name).rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
+        if not found:
+            sys.exit(f"No pictures in {folder / name}: --data-dir names the folder that holds {LAYOUT}.")
+        files += found
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        broken = [str(file) for file, bad in zip(files, threads.map(is_broken, files)) if bad]
+    if broken:
+        sys.exit(f"{len(broken)} files cannot be decoded, remove or replace them: {', '.join(sorted(broken)[:9])}.")
+    if len(files) != (expected or len(files)):
+        sys.exit(f"{folder} holds {len(files)} pictures instead of {expected}: remove that folder and start again.")
+    return len(files)
+
+
+def build_model() -> tf.keras.Model:
+    """Return the network: pictures [batch, 150, 150, 3] of 0..1 in, the probability of a sad face [batch, 1] out."""
+    layers = tf.keras.layers
+    model = tf.keras.Sequential([
+        layers.Input((*IMAGE_SIZE, 3)),
+        layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(2),
+        layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),
+        layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),
+        layers.Flatten(),
+        layers.Dense(512, activation="relu"),
+        layers.Dense(1, activation="sigmoid"),  # 0 is happy, 1 is sad
+    ], name=MODEL_NAME)
+    model.compile(optimizer=tf.keras.optimizers.RMSprop(1e-3), loss="binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
+class StopAtAccuracy(tf.keras.callbacks.Callback):
+    """Stops the training after the first epoch whose training accuracy is above `threshold` (0..1)."""
+
+    def __init__(self, threshold: float):
+        super().__init__()
+        self.threshold = threshold
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs["accuracy"] > self.threshold:
+            print(f"Training accuracy above {self.threshold:.1%} in epoch {epoch + 1}: the callback stops here.")
+            self.model.stop_training = True
+
+
+def read_history(file: Path) -> dict[str, list[float]]:
+    """Return the columns of a history.csv, one entry an epoch: where an epoch was repeated its last row counts."""
+    with open(file, newline="") as lines:
+        rows = list({row["epoch"]: row for row in csv.DictReader(lines)}.values())
+    return {name: [float(row[name]) for row in rows] for name in rows[0] if rows[0][name] != "NA"}
+
+
+def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, callbacks=(), **data) -> dict:
+    """Fit `model` to `data` (the arguments of `fit`); return the history, a list per column and an entry an epoch.
+
+    Leaves history.csv and model.keras (the best epoch where there is validation) in `folder`. After an interruption
+    the same command goes on behind the last finished epoch; with other settings it starts anew.
+    """
+    backup, log, best, starts = folder / "backup", folder / "history.csv", None, []
+    settings, note = json.dumps([vars(arguments), model.to_json()], default=str), backup / "settings.json"
+    if note.exists() and note.read_text() == settings and log.exists():
+        best = max(read_history(log).get("val_accuracy", [0]))
+        print("Going on with the training that was interrupted.")
+    else:
+        if backup.exists():
+            print("The run that was interrupted had other settings or no finished epoch: starting anew.")
+        shutil.rmtree(backup, ignore_errors=True)
+        backup.mkdir(parents=True)
+        note.write_text(settings)
+        log.unlink(missing_ok=True)
+    keep_best = {"monitor": "val_accuracy", "mode": "max", "save_best_only": True, "initial_value_threshold": best}
+    model.fit(**data, epochs=arguments.epochs, verbose=1 if sys.stdout.isatty() else 2, callbacks=[
+        tf.keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter()),
+            on_epoch_end=lambda epoch, logs: logs.update(seconds=time.perf_counter() - starts[-1])),
+        *callbacks,
+        tf.keras.callbacks.ModelCheckpoint(folder / "model.keras", **(keep_best if "validation_data" in data else {})),
+        tf.keras.callbacks.CSVLogger(log, append=True),
+        tf.keras.callbacks.BackupAndRestore(backup, double_checkpoint=True),  # last: everything else is on disk by now
+    ])
+    history = read_history(log)
+    with open(log, "w", newline="") as lines:
+        csv.writer(lines).writerows([history, *zip(*history.values())])
+    return history
+
+
+def draw_curves(history: dict[str, list[float]], title: str, file: Path) -> None:
+    """Draw accuracy and loss over the epochs, in training and, where there is one, validation; mark the best epoch."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    figure.suptitle(title)
+    epochs = np.arange(1, len(history["loss"]) + 1)
+    for axis, name in zip(axes, ("accuracy", "loss")):
+        axis.plot(epochs, history[name], "o-", markersize=4, label="training")
+        if f"val_{name}" in history:
+            axis.plot(epochs, history[f"val_{name}"], "s-", markersize=4, label="validation")
+            best = np.argmax(history["val_accuracy"]) + 1
+            axis.axvline(best, color="grey", linestyle=":", label=f"best validation accuracy, epoch {best}")
+        axis.set(xlabel="epoch", ylabel=name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig(file, dpi=100)
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Print class and probabilities of each file of --predict; exit with 1 at the end when one is no picture."""
+    file = arguments.output_dir / "model.keras"
+    try:
+        model = tf.keras.models.load_model(file)  # in safe mode: a file that brings its own code is refused
+    except Exception as error:
+        sys.exit(f"No model in {file}, train first or name its folder with --output-dir ({str(error).splitlines()[0]})")
+    if model.name != MODEL_NAME:
+        sys.exit(f"{file} holds {model.name!r}, the model of another lesson: name another folder with --output-dir.")
+    failed = False
+    for file in arguments.predict:
+        try:
+            picture = tf.keras.utils.load_img(file, target_size=IMAGE_SIZE)  # RGB, resized as in training
+        except Exception as error:
+            failed = True
+            print(f"{file}: not a picture that can be read ({error})", file=sys.stderr)
+            continue
+        scores = model.predict(tf.keras.utils.img_to_array(picture)[np.newaxis] * RESCALE, verbose=0)[0]
+        scores = [1 - scores[0], scores[0]] if len(scores) == 1 else scores
+        shares = ", ".join(f"{name} {score:.1%}" for name, score in zip(CLASSES, scores))
+        print(f"{file}: {CLASSES[np.argmax(scores)]} ({shares})")
+    sys.exit(1 if failed else 0)
+
+
+def report(model: tf.keras.Model, history: dict, arguments: argparse.Namespace, pictures: int, **facts) -> None:
+    """Write metrics.json and print what matters of it; `facts` are those of this lesson alone."""
+    gpus, seconds, epochs = tf.config.list_physical_devices("GPU"), sum(history["seconds"]), len(history["epoch"])
+    device = gpus[0].name if gpus else f"CPU, {os.cpu_count()} cores"
+    if "val_accuracy" in history:
+        facts = {"best_validation_accuracy": max(history["val_accuracy"]), **facts}
+    facts = {"lesson": Path(__file__).stem, "accuracy": history["accuracy"][-1], **facts}
+    (arguments.output_dir / "metrics.json").write_text(json.dumps({
+        **facts, "epochs": epochs, "seconds": seconds, "seconds_per_epoch": seconds / epochs, "seed": arguments.seed,
+        "arguments": vars(arguments), "device": device, "precision": model.dtype_policy.name, "pictures": pictures,
+        "tensorflow": tf.__version__, "keras": tf.keras.__version__}, indent=2, default=str) + "\n")
+    print()
+    print(", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in facts.items() if "accuracy" in name))
+    print(f"{epochs} epochs in {seconds:.0f} s on {device}; the figures, the model and the numbers are in "
+          f"{arguments.output_dir}")
+
+
+def show_figures() -> None:
+    """Open a window for the figures where there is a screen, and a person before it."""
+    if plt.gcf().canvas.required_interactive_framework and sys.stdout.isatty():
+        plt.show()
+
+
+def main(arguments: argparse.Namespace) -> None:
+    if arguments.predict:
+        predict(arguments)
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    tf.keras.utils.set_random_seed(arguments.seed)
+    data = arguments.data_dir or download() / "happy-or-sad"
+    pictures = check_pictures(data, None if arguments.data_dir else ARCHIVES["happy-or-sad"][0])
+
+    generator = tf.keras.preprocessing.image.ImageDataGenerator(rescale=RESCALE)
+    training = generator.flow_from_directory(data, target_size=IMAGE_SIZE, classes=CLASSES, class_mode="binary",
+                                             batch_size=arguments.batch_size, seed=arguments.seed)
+    model = build_model()
+    model.summary()
+    history = train(model, arguments.output_dir, arguments, [StopAtAccuracy(arguments.stop_at)], x=training,
+                    steps_per_epoch=arguments.steps and min(arguments.steps, len(training)))
+    stopped = history["accuracy"][-1] > arguments.stop_at
+    if not stopped:
+        print(f"{arguments.epochs} epochs were not enough for an accuracy of {arguments.stop_at:.1%}: give it more --epochs.")
+    draw_curves(history, "Happy or sad: training pictures only, there are no others",
+                arguments.output_dir / "curves.png")
+    report(model, history, arguments, pictures, stop_at=arguments.stop_at, stopped_by_callback=stopped)
+    show_figures()
+
+
+if __name__ == "__main__":
+    try:
+        main(arguments)
+    except OSError as error:
+        sys.exit(f"{error}. Is the disk full, or the folder protected? --output-dir and KERAS_HOME name others.")

@@ -132,8 +132,8 @@ def main(arguments: argparse.Namespace) -> None:
           f"weight {arguments.slope:9.4f} {weight:12.6f}\n"
           f"bias   {arguments.intercept:9.4f} {bias:12.6f}\n"
           f"x = {QUESTION:g} {truth:9.4f} {prediction:12.6f}\n"
-          f"Why not exactly {truth:g}? Each epoch removes only a share of the error, so after {arguments.epochs} some is left."
-          "\nAnd six points prove no line: the neuron knows no rule, it only has numbers that fit.")
+          f"Why not exactly {truth:g}? Each epoch removes only a share of the error, so after {arguments.epochs} some "
+          "is left.\nAnd six points prove no line: the neuron knows no rule, it only has numbers that fit.")
 
     model.save(arguments.output_dir / "model.keras")
     draw_result(np.arange(at_once, arguments.epochs + 1, at_once), history["loss"], y, weight, bias,

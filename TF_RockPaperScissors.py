@@ -8,8 +8,8 @@ You learn to
   python TF_RockPaperScissors.py                        # train, draw curves and confusion matrix
   python TF_RockPaperScissors.py --predict my_hand.jpg  # what does it see in your own hand (white background)?
 
-Expect a test accuracy of .95 or more at the best epoch, MEASURED minutes on a two-core CPU, and 230 MB to download once.
-The hands are Laurence Moroney's, drawn by computer, in many colours (CC BY 2.0).
+Expect a test accuracy of .95 or more at the best epoch, MEASURED minutes on a two-core CPU, and 230 MB to download
+once. The hands are Laurence Moroney's, drawn by computer, in many colours (CC BY 2.0).
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -26,7 +26,6 @@ import socket
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SERVERS = ["https://storage.googleapis.com/learning-datasets",
@@ -119,25 +118,22 @@ def download() -> Path:
 
 def check_pictures(folder: Path, expected: int | None = None) -> int:
     """Return the number of pictures of CLASSES in `folder`; exit when a class is missing or a file is broken."""
-    def is_broken(file: Path) -> bool:
-        try:
-            with Image.open(file) as picture:
-                picture.draft("RGB", (1, 1))  # decodes a JPEG at an eighth of its size, which shows a fault as well
-                picture.load()
-        except Exception:  # Pillow raises many kinds
-            return True
-
-    files = []
+    files, broken = [], []
     for name in CLASSES:
         found = [file for file in (folder / name).rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
         if not found:
             sys.exit(f"No pictures in {folder / name}: --data-dir names the folder that holds {LAYOUT}.")
-        files += found
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        broken = [str(file) for file, bad in zip(files, threads.map(is_broken, files)) if bad]
+        files += sorted(found)
+    for file in files:
+        try:
+            with Image.open(file) as picture:
+                picture.draft("RGB", (1, 1))  # decodes a JPEG at an eighth of its size: quick, and finds faults as well
+                picture.load()
+        except Exception:  # Pillow raises many kinds
+            broken.append(str(file))
     if broken:
-        sys.exit(f"{len(broken)} files cannot be decoded, remove or replace them: {', '.join(sorted(broken)[:9])}.")
-    if len(files) != (expected or len(files)):
+        sys.exit(f"{len(broken)} files cannot be decoded, remove or replace them: {', '.join(broken[:9])}.")
+    if expected and len(files) != expected:
         sys.exit(f"{folder} holds {len(files)} pictures instead of {expected}: remove that folder and start again.")
     return len(files)
 
@@ -173,19 +169,18 @@ def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, ca
     Leaves history.csv and model.keras (the best epoch where there is validation) in `folder`. After an interruption
     the same command goes on behind the last finished epoch; with other settings it starts anew.
     """
-    backup, log, best, starts = folder / "backup", folder / "history.csv", None, []
-    settings, note = json.dumps([vars(arguments), model.to_json()], default=str), backup / "settings.json"
-    if note.exists() and note.read_text() == settings and log.exists():
-        best = max(read_history(log).get("val_accuracy", [0]))
-        print("Going on with the training that was interrupted.")
-    else:
-        if backup.exists():
+    log, backup, note, starts = folder / "history.csv", folder / "backup", folder / "backup" / "settings.json", []
+    settings = json.dumps([vars(arguments), model.to_json()], default=str)
+    resume = log.exists() and note.exists() and note.read_text() == settings
+    if not resume:
+        if note.exists():
             print("The run that was interrupted had other settings or no finished epoch: starting anew.")
         shutil.rmtree(backup, ignore_errors=True)
+        log.unlink(missing_ok=True)
         backup.mkdir(parents=True)
         note.write_text(settings)
-        log.unlink(missing_ok=True)
-    keep_best = {"monitor": "val_accuracy", "mode": "max", "save_best_only": True, "initial_value_threshold": best}
+    keep_best = {"monitor": "val_accuracy", "mode": "max", "save_best_only": True,
+                 "initial_value_threshold": max(read_history(log)["val_accuracy"]) if resume else None}
     model.fit(**data, epochs=arguments.epochs, verbose=1 if sys.stdout.isatty() else 2, callbacks=[
         tf.keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter()),
@@ -201,21 +196,22 @@ def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, ca
     return history
 
 
-def draw_curves(history: dict[str, list[float]], title: str, file: Path) -> None:
-    """Draw accuracy and loss over the epochs, in training and, where there is one, validation; mark the best epoch."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-    figure.suptitle(title)
-    epochs = np.arange(1, len(history["loss"]) + 1)
+def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
+    """Draw accuracy and loss of each run over the epochs: training dashed, validation solid, a star at its best."""
+    figure, axes = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
-        axis.plot(epochs, history[name], "o-", markersize=4, label="training")
-        if f"val_{name}" in history:
-            axis.plot(epochs, history[f"val_{name}"], "s-", markersize=4, label="validation")
-            best = np.argmax(history["val_accuracy"]) + 1
-            axis.axvline(best, color="grey", linestyle=":", label=f"best validation accuracy, epoch {best}")
+        for number, (label, history) in enumerate(histories.items()):
+            epochs, look = np.arange(1, len(history[name]) + 1), {"color": f"C{number}", "markersize": 4}
+            axis.plot(epochs, history[name], ".--", label=f"{label}: training", **look)
+            if f"val_{name}" in history:
+                best = np.argmax(history["val_accuracy"])
+                axis.plot(epochs, history[f"val_{name}"], "o-", label=f"{label}: validation, best in epoch {best + 1}",
+                          **look)
+                axis.plot(best + 1, history[f"val_{name}"][best], "*", **{**look, "markersize": 16})
         axis.set(xlabel="epoch", ylabel=name)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-        axis.legend()
+    axes[1].legend()
     figure.savefig(file, dpi=100)
 
 
@@ -227,7 +223,7 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: list[str], file: Path) ->
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            axis.text(column, row, count, ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black")
+            axis.text(column, row, count, ha="center", va="center", color="wk"[int(shares[row, column] < 0.5)])
     axis.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class", xticks=range(len(classes)),
              yticks=range(len(classes)), xticklabels=classes, yticklabels=classes)
     figure.savefig(file, dpi=100)
@@ -235,43 +231,39 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: list[str], file: Path) ->
 
 def predict(arguments: argparse.Namespace) -> None:
     """Print class and probabilities of each file of --predict; exit with 1 at the end when one is no picture."""
-    file = arguments.output_dir / "model.keras"
+    file, failures = arguments.output_dir / "model.keras", 0
     try:
         model = tf.keras.models.load_model(file)  # in safe mode: a file that brings its own code is refused
     except Exception as error:
         sys.exit(f"No model in {file}, train first or name its folder with --output-dir ({str(error).splitlines()[0]})")
     if model.name != MODEL_NAME:
         sys.exit(f"{file} holds {model.name!r}, the model of another lesson: name another folder with --output-dir.")
-    failed = False
     for file in arguments.predict:
         try:
-            picture = tf.keras.utils.load_img(file, target_size=IMAGE_SIZE)  # RGB, resized as in training
+            picture = tf.keras.utils.img_to_array(tf.keras.utils.load_img(file, target_size=IMAGE_SIZE))  # as RGB
         except Exception as error:
-            failed = True
-            print(f"{file}: not a picture that can be read ({error})", file=sys.stderr)
+            print(f"{file}: not readable as a picture ({error})", file=sys.stderr)
+            failures += 1
             continue
-        scores = model.predict(tf.keras.utils.img_to_array(picture)[np.newaxis] * RESCALE, verbose=0)[0]
+        scores = model.predict(picture[np.newaxis] * RESCALE, verbose=0)[0]
         scores = [1 - scores[0], scores[0]] if len(scores) == 1 else scores
         shares = ", ".join(f"{name} {score:.1%}" for name, score in zip(CLASSES, scores))
         print(f"{file}: {CLASSES[np.argmax(scores)]} ({shares})")
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if failures else 0)
 
 
 def report(model: tf.keras.Model, history: dict, arguments: argparse.Namespace, pictures: int, **facts) -> None:
     """Write metrics.json and print what matters of it; `facts` are those of this lesson alone."""
     gpus, seconds, epochs = tf.config.list_physical_devices("GPU"), sum(history["seconds"]), len(history["epoch"])
     device = gpus[0].name if gpus else f"CPU, {os.cpu_count()} cores"
-    if "val_accuracy" in history:
-        facts = {"best_validation_accuracy": max(history["val_accuracy"]), **facts}
-    facts = {"lesson": Path(__file__).stem, "accuracy": history["accuracy"][-1], **facts}
+    best = {"best_validation_accuracy": max(history["val_accuracy"])} if "val_accuracy" in history else {}
+    facts = {"lesson": Path(__file__).stem, "accuracy": history["accuracy"][-1], **best, **facts}
     (arguments.output_dir / "metrics.json").write_text(json.dumps({
         **facts, "epochs": epochs, "seconds": seconds, "seconds_per_epoch": seconds / epochs, "seed": arguments.seed,
         "arguments": vars(arguments), "device": device, "precision": model.dtype_policy.name, "pictures": pictures,
         "tensorflow": tf.__version__, "keras": tf.keras.__version__}, indent=2, default=str) + "\n")
-    print()
     print(", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in facts.items() if "accuracy" in name))
-    print(f"{epochs} epochs in {seconds:.0f} s on {device}; the figures, the model and the numbers are in "
-          f"{arguments.output_dir}")
+    print(f"{epochs} epochs in {seconds:.0f} s on {device}; figures, model and numbers are in {arguments.output_dir}")
 
 
 def show_figures() -> None:
@@ -300,7 +292,7 @@ def main(arguments: argparse.Namespace) -> None:
     history = train(model, arguments.output_dir, arguments, x=training, validation_data=validation,
                     steps_per_epoch=arguments.steps and min(arguments.steps, len(training)),
                     validation_steps=arguments.steps and min(arguments.steps, len(validation)))
-    draw_curves(history, "Rock, paper, scissors", arguments.output_dir / "curves.png")
+    draw_curves({"rock, paper, scissors": history}, arguments.output_dir / "curves.png")
 
     best = tf.keras.models.load_model(arguments.output_dir / "model.keras")  # of the best epoch, not of the last one
     batches = [validation[index] for index in range(arguments.steps or len(validation))]

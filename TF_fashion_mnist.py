@@ -128,8 +128,8 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
 def check_data(images: np.ndarray, labels: np.ndarray) -> None:
     """Exit when these are not pictures [n, 28, 28] of 0..255 with a label 0..9 each."""
     if images.dtype != np.uint8 or images.shape != (len(labels), 28, 28) or labels.ndim != 1 or len(labels) == 0:
-        sys.exit(f"Pictures {images.dtype} {images.shape} and labels {labels.shape} do not belong together: fetch the files "
-                 "again, 28x28 pictures of 0..255 and a label for each.")
+        sys.exit(f"Pictures {images.dtype} {images.shape} and labels {labels.shape} do not belong together: fetch the "
+                 "files again, 28x28 pictures of 0..255 and a label for each.")
     if labels.max() >= len(CLASSES):
         sys.exit(f"There is a label {labels.max()} among the data; the classes are 0 to {len(CLASSES) - 1}.")
 
@@ -150,10 +150,10 @@ def build_model(convolutional: bool) -> tf.keras.Model:
     convolutions = [
         layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # 28x28 pixels -> 13x13 places, 64 filters
         layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # -> 5x5 places
-    ]
+    ] if convolutional else []
     model = tf.keras.Sequential([
         layers.Input((28, 28, 1)),
-        *(convolutions if convolutional else []),
+        *convolutions,
         layers.Flatten(),
         layers.Dense(128, activation="relu"),
         layers.Dense(len(CLASSES), activation="softmax"),

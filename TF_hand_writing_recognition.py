@@ -9,8 +9,8 @@ You learn to
   python TF_hand_writing_recognition.py --epochs 3           # give it less time
   python TF_hand_writing_recognition.py --predict seven.jpg  # your own digit, dark on white paper
 
-Expect a test accuracy of about .98 without and .985 to .99 with convolutions, MEASURED minutes on a two-core CPU, and 11
-MB to download once. MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.
+Expect a test accuracy of about .98 without and .985 to .99 with convolutions, MEASURED minutes on a two-core CPU, and
+11 MB to download once. MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -121,8 +121,8 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
 def check_data(images: np.ndarray, labels: np.ndarray) -> None:
     """Exit when these are not pictures [n, 28, 28] of 0..255 with a label 0..9 each."""
     if images.dtype != np.uint8 or images.shape != (len(labels), 28, 28) or labels.ndim != 1 or len(labels) == 0:
-        sys.exit(f"Pictures {images.dtype} {images.shape} and labels {labels.shape} do not belong together: fetch the files "
-                 "again, 28x28 pictures of 0..255 and a label for each.")
+        sys.exit(f"Pictures {images.dtype} {images.shape} and labels {labels.shape} do not belong together: fetch the "
+                 "files again, 28x28 pictures of 0..255 and a label for each.")
     if labels.max() >= len(CLASSES):
         sys.exit(f"There is a label {labels.max()} among the data; the classes are 0 to {len(CLASSES) - 1}.")
 

@@ -172,8 +172,8 @@ def main(arguments: argparse.Namespace) -> None:
             print(f"  {entry.filename}, {entry.file_size:,} bytes")
     print_tree(folder / "model.h5")
     print_tree(folder / "model.weights.h5")
-    print("\nBoth hold architecture, weights and the optimizer's state. The .h5 format is legacy: Keras develops it no more, and"
-          "\nlayers of your own can keep neither state nor files in it. The .keras archive has a place for both: use it.")
+    print("\nBoth hold architecture, weights and the optimizer's state. But .h5 is legacy: Keras develops it no more,\n"
+          "and layers of your own can keep neither state nor files in it. The .keras archive has a place for both.")
     print(f"5. A model may carry code. Safe mode refuses it: {refuses_code(folder)}.")
 
     draw_losses(losses, resumed_losses, half, folder / "losses.png")

@@ -81,7 +81,7 @@ def load_model(file: Path) -> tf.keras.Model:
     except Exception as error:
         sys.exit(f"{file} cannot be loaded, train again or name another --model ({str(error).splitlines()[0]})")
     if len(model.inputs) != 1 or len(model.input_shape) != 4 or not layers_to_show(model):
-        sys.exit(f"{file} has no convolutions, or takes no pictures but {model.input_shape}: name another with --model.")
+        sys.exit(f"{file} has no convolutions, or takes no pictures but {model.input_shape}: name another --model.")
     return model
 
 
@@ -171,7 +171,7 @@ def main(arguments: argparse.Namespace) -> None:
         rows = [rows[index] for index in np.linspace(0, len(rows) - 1, MOST_ROWS).round().astype(int)]
         print(f"The figure shows {MOST_ROWS} of the {len(answers)} layers, from the first to the last.")
     draw_representations(picture[0], {name: answers[name] for name in rows}, arguments.filters,
-                         f"{arguments.image.name}, layer by layer",
+                         f"{arguments.image.name}, layer by layer (an all dark filter is dead)",
                          arguments.output_dir / "dog_intermediate representation.png")
     draw_sparsity({name: zeros[name] for name in rows}, {name: dead[name] for name in rows},
                   arguments.output_dir / "sparsity.png")
@@ -179,7 +179,8 @@ def main(arguments: argparse.Namespace) -> None:
                "seconds": time.perf_counter() - start, "seed": arguments.seed, "arguments": vars(arguments),
                "tensorflow": tf.__version__, "keras": tf.keras.__version__}
     (arguments.output_dir / "metrics.json").write_text(json.dumps(metrics, indent=2, default=str) + "\n")
-    print(f"{sum(dead.values())} dead filters in all; the figures are in {arguments.output_dir}")
+    convolutions = sum(dead[layer.name] for layer in layers if isinstance(layer, tf.keras.layers.Conv2D))
+    print(f"{convolutions} filters of the convolutions are dead for this picture; figures: {arguments.output_dir}")
     show_figures()
 
 

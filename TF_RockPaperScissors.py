@@ -201,6 +201,8 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
     figure, axes = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for number, (label, history) in enumerate(histories.items()):
+            if name not in history:
+                continue
             epochs, look = np.arange(1, len(history[name]) + 1), {"color": f"C{number}", "markersize": 4}
             axis.plot(epochs, history[name], ".--", label=f"{label}: training", **look)
             if f"val_{name}" in history:

@@ -14,7 +14,7 @@ nothing is downloaded.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["numpy", "matplotlib", "pillow"]
+# dependencies = ["numpy>=1.26,<3", "matplotlib>=3.9,<4", "pillow>=10.3,<14"]
 # ///
 
 import argparse

@@ -14,7 +14,7 @@ run changes nothing. The photographs are a part of the Asirra set (Microsoft Res
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow>=2.21,<2.22", "matplotlib", "pillow"]
+# dependencies = ["tensorflow>=2.21,<2.22", "matplotlib>=3.9,<4", "pillow>=10.3,<14"]
 # ///
 
 import argparse

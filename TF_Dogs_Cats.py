@@ -15,7 +15,13 @@ minutes), and 69 MB to download once. The photographs are a part of the Asirra s
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow>=2.21,<2.22", "numpy", "matplotlib", "pillow", "scipy"]
+# dependencies = [
+#   "tensorflow>=2.21,<2.22",
+#   "numpy>=1.26,<3",
+#   "matplotlib>=3.9,<4",
+#   "pillow>=10.3,<14",
+#   "scipy>=1.13,<2",
+# ]
 # ///
 
 import argparse

@@ -14,7 +14,7 @@ are Laurence Moroney's.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow>=2.21,<2.22", "numpy", "matplotlib", "pillow"]
+# dependencies = ["tensorflow>=2.21,<2.22", "numpy>=1.26,<3", "matplotlib>=3.9,<4", "pillow>=10.3,<14"]
 # ///
 
 import argparse

@@ -13,7 +13,13 @@ once. The hands are Laurence Moroney's, drawn by computer, in many colours (CC B
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow>=2.21,<2.22", "numpy", "matplotlib", "pillow", "scipy"]
+# dependencies = [
+#   "tensorflow>=2.21,<2.22",
+#   "numpy>=1.26,<3",
+#   "matplotlib>=3.9,<4",
+#   "pillow>=10.3,<14",
+#   "scipy>=1.13,<2",
+# ]
 # ///
 
 import argparse

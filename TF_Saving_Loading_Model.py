@@ -13,7 +13,7 @@ Expect differences of exactly 0 after every way of saving, in some ten seconds. 
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow>=2.21,<2.22", "numpy", "matplotlib", "h5py"]
+# dependencies = ["tensorflow>=2.21,<2.22", "numpy>=1.26,<3", "matplotlib>=3.9,<4", "h5py>=3.11,<4"]
 # ///
 
 import argparse

@@ -15,7 +15,7 @@ download once. Fashion-MNIST: Zalando Research, MIT licence.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow>=2.21,<2.22", "numpy", "matplotlib"]
+# dependencies = ["tensorflow>=2.21,<2.22", "numpy>=1.26,<3", "matplotlib>=3.9,<4"]
 # ///
 
 import argparse

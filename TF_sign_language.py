@@ -15,7 +15,14 @@ movements, so no picture shows them. Sign Language MNIST: "tecperson" on Kaggle,
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow>=2.21,<2.22", "numpy", "matplotlib", "pillow", "scipy", "kagglehub"]
+# dependencies = [
+#   "tensorflow>=2.21,<2.22",
+#   "numpy>=1.26,<3",
+#   "matplotlib>=3.9,<4",
+#   "pillow>=10.3,<14",
+#   "scipy>=1.13,<2",
+#   "kagglehub>=1.0,<2",
+# ]
 # ///
 
 import argparse

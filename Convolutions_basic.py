@@ -55,9 +55,9 @@ def parse_arguments(line: list[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     arguments = parse_arguments()  # before the slow imports: --help and a wrong flag answer at once
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("\nStopped. The same command starts anew."))
 
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda *_: sys.exit("\nStopped. The same command starts again."))
 try:
     import matplotlib.pyplot as plt
     import numpy as np

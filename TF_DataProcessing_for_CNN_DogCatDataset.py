@@ -67,9 +67,9 @@ def parse_arguments(line: list[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     arguments = parse_arguments()  # before the slow imports: --help and a wrong flag answer at once
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("\nStopped. The same command goes on where it stopped."))
 
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda *_: sys.exit("\nStopped. The same command goes on where it stopped."))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 standard_error = os.dup(2)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow's greeting goes there, whatever the log level

@@ -66,9 +66,9 @@ def parse_arguments(line: list[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     arguments = parse_arguments()  # before the slow imports: --help and a wrong flag answer at once
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("\nStopped. The same command goes on after the last finished epoch."))
 
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda *_: sys.exit("\nStopped. The same command goes on after the last finished epoch."))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 standard_error = os.dup(2)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow's greeting goes there, whatever the log level
@@ -260,7 +260,7 @@ def draw_judgement(x: np.ndarray, y: np.ndarray, scores: np.ndarray, matrix: np.
     axis.set_yticks(range(len(CLASSES)), CLASSES)
     axis.invert_yaxis()
     axis.set(title="One number for all classes hides this", xlabel="0 to 1, higher is better", xlim=(0.4, 1))
-    axis.legend(loc="lower left")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
     axis.grid(axis="x", alpha=0.3)
 
     predicted, confidence = scores.argmax(axis=1), scores.max(axis=1)

@@ -79,9 +79,9 @@ def parse_arguments(line: list[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     arguments = parse_arguments()  # before the slow imports: --help and a wrong flag answer at once
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("\nStopped. The same command goes on after the last finished epoch."))
 
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda *_: sys.exit("\nStopped. The same command goes on after the last finished epoch."))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 standard_error = os.dup(2)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow's greeting goes there, whatever the log level
@@ -225,7 +225,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
 
 def draw_confusion_matrix(matrix: np.ndarray, classes: list[str], file: Path) -> None:
     """Draw counts [true class, predicted class] as a table, coloured by the share of the true class."""
-    size = 4 + 0.35 * len(classes)
+    size = 5.2 + 0.3 * len(classes)
     figure, axis = plt.subplots(figsize=(size, size), layout="constrained")
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)

@@ -62,8 +62,8 @@ def draw_glyph(text: str, random: np.random.Generator) -> np.ndarray:
 def draw_folder(folder: Path, names: dict[str, str], count: int, size: tuple[int, int] | None, seed: int) -> None:
     """Draw `count` pictures of each class into `folder`.
 
-    names: {class folder: pattern of the file names, with {} for the number}; the ending is the format, and .png is RGBA,
-    .jpg RGB. size: (width, height), or None for mixed ones.
+    names: {class folder: pattern of the file names, with {} for the number}; the ending is the format: .png for
+    RGBA, .jpg for RGB. size: (width, height), or None for mixed ones.
     """
     random = np.random.default_rng(seed)
     for kind, (name, pattern) in enumerate(names.items()):

@@ -78,7 +78,7 @@ def parse_arguments(line: list[str] | None = None) -> argparse.Namespace:
     add("--dropout", type=rate, default=0.2, metavar="RATE", help="share of the head turned off (%(default)s); 0: none")
     add("--weights", type=Path, metavar="FILE", help="ImageNet weights without the top, if you have them: no download")
     add("--course-scale", action="store_true", help="pixels 0..1, as in the course, instead of -1..1")
-    add("--history", type=Path, default=Path("outputs", "TF_Dogs_Cats", "history.csv"), metavar="FILE",
+    add("--compare", type=Path, default=Path("outputs", "TF_Dogs_Cats", "history.csv"), metavar="FILE",
         help="lesson 8's, to compare with (%(default)s)")
     add("--seed", type=lambda text: whole_number(text, 0), default=1, metavar="N", help="start of chance (%(default)s)")
     add("--data-dir", type=Path, metavar="DIR", help=f"no download: the folder that holds {LAYOUT}")
@@ -304,13 +304,13 @@ def main(arguments: argparse.Namespace) -> None:
                     steps_per_epoch=arguments.steps and min(arguments.steps, len(training)),
                     validation_steps=arguments.steps and min(arguments.steps, len(validation)))
     draw_curves({"transfer learning": history}, arguments.output_dir / "curves.png")
-    if arguments.history.exists():
-        lesson_8 = read_history(arguments.history)
+    if arguments.compare.exists():
+        lesson_8 = read_history(arguments.compare)
         print(f"Best validation accuracy {max(history['val_accuracy']):.3f}; lesson 8, which starts from nothing, has "
               f"{max(lesson_8['val_accuracy']):.3f}.")
         draw_curves({"lesson 8": lesson_8, "transfer learning": history}, arguments.output_dir / "comparison.png")
     else:
-        print(f"No {arguments.history} to compare with: run lesson 8, TF_Dogs_Cats.py, and then this one again.")
+        print(f"No {arguments.compare} to compare with: run lesson 8, TF_Dogs_Cats.py, and then this one again.")
     report(model, history, arguments, pictures, validation_accuracy=history["val_accuracy"][-1],
            trainable_weights=learning, frozen_weights=frozen)
     show_figures()

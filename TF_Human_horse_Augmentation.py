@@ -6,7 +6,7 @@ You learn to
   * compare honestly: everything but the generator is lesson 5's, and augmentation is no magic.
 
   python TF_Human_horse_Augmentation.py                            # train, draw sixteen variants of one picture
-  python TF_Human_horse_Augmentation.py --history other/history.csv  # beside the curves of another run of lesson 5
+  python TF_Human_horse_Augmentation.py --compare other/history.csv  # beside the curves of another run of lesson 5
   python TF_Human_horse_Augmentation.py --predict me.jpg           # classify your own picture with the saved model
 
 Expect a best validation accuracy of .85 to .9 that jumps up and down, MEASURED minutes on a two-core CPU, and lesson
@@ -74,7 +74,7 @@ def parse_arguments(line: list[str] | None = None) -> argparse.Namespace:
     add("--steps", type=whole_number, metavar="N", help="at most N batches an epoch, for a quick try")
     add("--seed", type=lambda text: whole_number(text, 0), default=1, metavar="N", help="start of chance (%(default)s)")
     add("--data-dir", type=Path, metavar="DIR", help=f"no download: the folder that holds {LAYOUT}")
-    add("--history", type=Path, default=Path("outputs", "TF_Human_horse", "history.csv"), metavar="FILE",
+    add("--compare", type=Path, default=Path("outputs", "TF_Human_horse", "history.csv"), metavar="FILE",
         help="lesson 5's, to compare with (%(default)s)")
     add("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), metavar="DIR", help="(%(default)s)")
     add("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures with the saved model")
@@ -317,12 +317,12 @@ def main(arguments: argparse.Namespace) -> None:
                     validation_steps=arguments.steps and min(arguments.steps, len(validation)))
     draw_curves({"augmented": history}, arguments.output_dir / "curves.png")
     describe_gap("With augmentation", history)
-    if arguments.history.exists():
-        lesson_5 = read_history(arguments.history)
+    if arguments.compare.exists():
+        lesson_5 = read_history(arguments.compare)
         describe_gap("Without (lesson 5)", lesson_5)
         draw_curves({"lesson 5": lesson_5, "augmented": history}, arguments.output_dir / "comparison.png")
     else:
-        print(f"No {arguments.history} to compare with: run lesson 5, TF_Human_horse.py, and then this one again.")
+        print(f"No {arguments.compare} to compare with: run lesson 5, TF_Human_horse.py, and then this one again.")
     report(model, history, arguments, pictures)
     show_figures()
 

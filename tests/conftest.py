@@ -1,6 +1,8 @@
 """Shared by all tests: drawn data, a server on 127.0.0.1, and a way to run a lesson as a learner would."""
 
+import ast
 import functools
+import hashlib
 import http.server
 import importlib.util
 import json
@@ -9,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -94,3 +97,29 @@ def serve():
 def metrics_of(process) -> dict:
     """What a finished lesson wrote into metrics.json."""
     return json.loads((process.outputs / "metrics.json").read_text())
+
+
+def with_constants(script: str, **constants) -> str:
+    """The source of a lesson with some of its top-level constants replaced, to send it to a server of ours."""
+    lines = (ROOT / script).read_text().split("\n")
+    for node in reversed(ast.parse("\n".join(lines)).body):
+        if isinstance(node, ast.Assign) and node.targets[0].id in constants:
+            name = node.targets[0].id
+            lines[node.lineno - 1:node.end_lineno] = [f"{name} = {constants.pop(name)!r}"]
+    assert not constants, f"{script} has no {constants}"
+    return "\n".join(lines)
+
+
+def sha256_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def drawn_archives(drawn: Path, *names: str) -> dict[str, tuple[int, str]]:
+    """ARCHIVES of a lesson, for the drawn zip files: {name: (number of pictures, SHA-256)}."""
+    suffixes = (".jpg", ".png")
+    found = {}
+    for name in names:
+        with zipfile.ZipFile(drawn / "archives" / f"{name}.zip") as archive:
+            pictures = sum(entry.endswith(suffixes) for entry in archive.namelist())
+            found[name] = pictures, sha256_of(Path(archive.filename))
+    return found

@@ -48,7 +48,7 @@ def whole_number(text: str, least: int = 1) -> int:
     return int(text)
 
 
-def share(text: str) -> float:
+def fraction(text: str) -> float:
     """Return `text` as a number between 0 and 1, both excluded; anything else is an argparse error."""
     if not 0 < float(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
@@ -58,7 +58,7 @@ def share(text: str) -> float:
 def parse_arguments(line: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--split", type=share, default=0.9, metavar="SHARE", help="share of each class for training (%(default)s)")
+    add("--split", type=fraction, default=0.9, metavar="SHARE", help="share of each class for training (%(default)s)")
     add("--seed", type=lambda text: whole_number(text, 0), default=1, metavar="N", help="start of chance (%(default)s)")
     add("--data-dir", type=Path, metavar="DIR", help=f"no download: the folder that holds {LAYOUT}")
     add("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), metavar="DIR", help="(%(default)s)")

@@ -15,7 +15,7 @@ file with convolutions that takes pictures of 0..1.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow>=2.21,<2.22", "numpy>=1.26,<3", "matplotlib>=3.9,<4", "pillow>=10.3,<14"]
+# dependencies = ["tensorflow>=2.21,<2.22", "numpy>=1.26,<3", "matplotlib>=3.9,<4"]
 # ///
 
 import argparse

@@ -8,7 +8,7 @@ You learn to
   python TF_RockPaperScissors.py                        # train, draw curves and confusion matrix
   python TF_RockPaperScissors.py --predict my_hand.jpg  # what does it see in your own hand (white background)?
 
-Expect a test accuracy of .95 or more at the best epoch, MEASURED minutes on a two-core CPU, and 230 MB to download
+Expect a test accuracy of .95 or more at the best epoch, twenty minutes on a two-core CPU, and 230 MB to download
 once. The hands are Laurence Moroney's, drawn by computer, in many colours (CC BY 2.0).
 """
 # /// script

@@ -1,0 +1,161 @@
+"""What happens on real machines: interruptions, wrong flags, models and pictures that are not what they should be."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import SCRIPTS, metrics_of
+from test_download import assert_clear_failure
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_numbers_out_of_range_are_errors_of_the_flag(script, load, capsys):
+    lesson = load(script)
+    with pytest.raises(SystemExit):
+        lesson.parse_arguments(["--help"])
+    text = capsys.readouterr().out
+    numeric = {"--epochs", "--batch-size", "--steps", "--seed", "--slope", "--intercept", "--stop-at", "--dropout",
+               "--split", "--filters"} & set(text.replace(",", " ").split())
+    for flag in numeric:
+        for value in ("-1", "1.5", "nan", "1e99", "text", "", "99999999999999999999"):
+            if (flag, value) in {("--slope", "1.5"), ("--slope", "-1"), ("--intercept", "1.5"), ("--intercept", "-1")}:
+                continue
+            with pytest.raises(SystemExit) as caught:
+                lesson.parse_arguments([f"{flag}={value}"])
+            assert caught.value.code == 2, (flag, value)
+        if flag not in ("--seed", "--slope", "--intercept", "--dropout"):
+            with pytest.raises(SystemExit):
+                lesson.parse_arguments([flag, "0"])
+    with pytest.raises(SystemExit) as caught:
+        lesson.parse_arguments(["--no-such-flag"])
+    assert caught.value.code == 2
+
+
+def test_a_wrong_flag_is_refused_before_tensorflow_is_loaded(run):
+    start = time.perf_counter()
+    process = run("TF_Human_horse.py", "--epochs", "0")
+    assert process.returncode == 2 and "--epochs" in process.stderr and "at least 1" in process.stderr
+    assert time.perf_counter() - start < 2
+
+
+def start_lesson_8(folder, drawn, environment, *flags):
+    command = [sys.executable, "TF_Dogs_Cats.py", "--data-dir", str(drawn / "cats_and_dogs_filtered"), *flags]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env={**environment, "PYTHONUNBUFFERED": "1"})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_training_goes_on_after_the_last_epoch(how, run, drawn, environment, tmp_path):
+    flags = ["--epochs", "8", "--batch-size", "8"]
+    run("TF_Dogs_Cats.py", "--help", folder=tmp_path)  # copies the script
+    process = start_lesson_8(tmp_path, drawn, environment, *flags)
+    outputs = tmp_path / "outputs" / "TF_Dogs_Cats"
+    for line in process.stdout:
+        if line.startswith("Epoch 4/"):
+            break
+    time.sleep(0.3)
+    process.send_signal(how)
+    words = "".join(process.communicate(timeout=60))
+    if how != signal.SIGKILL:
+        assert process.returncode == 1 and "Traceback" not in words, words
+        assert "Stopped. The same command goes on" in words
+    assert (outputs / "backup" / "training_metadata.json").exists()
+
+    again = run("TF_Dogs_Cats.py", *start_arguments(drawn), *flags, folder=tmp_path)
+    assert again.returncode == 0, again.words
+    assert "Epoch 1/8" not in again.stdout and "Epoch 8/8" in again.stdout
+    with open(outputs / "history.csv", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [float(row["epoch"]) for row in rows] == list(range(8))
+    metrics = metrics_of(again)
+    assert metrics["epochs"] == 8 and metrics["seconds"] == pytest.approx(sum(float(row["seconds"]) for row in rows))
+    assert not (outputs / "backup").exists()
+
+
+def start_arguments(drawn):
+    return ["--data-dir", drawn / "cats_and_dogs_filtered"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_changed_flags_start_anew_and_say_so(run, drawn, environment, tmp_path):
+    run("TF_Dogs_Cats.py", "--help", folder=tmp_path)
+    process = start_lesson_8(tmp_path, drawn, environment, "--epochs", "8", "--batch-size", "8")
+    for line in process.stdout:
+        if line.startswith("Epoch 3/"):
+            break
+    process.kill()
+    process.communicate()
+    again = run("TF_Dogs_Cats.py", *start_arguments(drawn), "--epochs", 1, "--steps", 1, folder=tmp_path)
+    assert again.returncode == 0 and "starting anew" in again.stdout and metrics_of(again)["epochs"] == 1
+
+
+@pytest.fixture(scope="module")
+def trained(run, drawn):
+    process = run("TF_HappyVsSad_Face.py", "--data-dir", drawn / "happy-or-sad", "--epochs", 1, "--steps", 1)
+    assert process.returncode == 0, process.words
+    return process
+
+
+def test_bad_files_among_good_ones_are_named_and_the_good_ones_classified(trained, run, drawn, tmp_path):
+    good = sorted((drawn / "happy-or-sad" / "happy").iterdir())[:2]
+    (tmp_path / "text.jpg").write_text("no picture")
+    files = [good[0], "missing.png", tmp_path, tmp_path / "text.jpg", good[1]]
+    process = run("TF_HappyVsSad_Face.py", "--predict", *files, folder=trained.folder)
+    assert process.returncode == 1 and "Traceback" not in process.words
+    assert process.stdout.count("(happy ") == 2 and process.stderr.count("not readable as a picture") == 3
+
+
+def test_models_that_are_missing_broken_or_of_another_lesson(trained, run, tmp_path):
+    import tensorflow as tf
+    picture = "any.png"
+    assert_clear_failure(run("TF_Human_horse.py", "--predict", picture), "No model in", "train first")
+    model = trained.outputs / "model.keras"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "model.keras").write_bytes(model.read_bytes())
+    process = run("TF_Human_horse.py", "--output-dir", tmp_path / "other", "--predict", picture)
+    assert_clear_failure(process, "'happy_or_sad'", "another lesson")
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "model.keras").write_bytes(model.read_bytes()[:5000])
+    process = run("TF_HappyVsSad_Face.py", "--output-dir", tmp_path / "cut", "--predict", picture)
+    assert_clear_failure(process, "No model in")
+    (tmp_path / "code").mkdir()
+    tf.keras.Sequential([tf.keras.layers.Input((1,)), tf.keras.layers.Lambda(lambda x: x)]).save(
+        tmp_path / "code" / "model.keras")
+    process = run("TF_HappyVsSad_Face.py", "--output-dir", tmp_path / "code", "--predict", picture)
+    assert_clear_failure(process, "No model in", "Lambda")
+    process = run("TF_Dogs_Cats_Visualization.py", folder=tmp_path)
+    assert_clear_failure(process, "run lesson 8 first")
+
+
+def test_the_output_folder_is_a_file(run, drawn, tmp_path):
+    (tmp_path / "file").write_text("")
+    process = run("TF_HappyVsSad_Face.py", "--data-dir", drawn / "happy-or-sad", "--output-dir", tmp_path / "file")
+    assert_clear_failure(process, "file", "--output-dir")
+    assert "Epoch" not in process.stdout  # known before the training, not after
+
+
+def test_an_empty_data_folder_and_a_missing_class(run, drawn, tmp_path):
+    assert_clear_failure(run("TF_Human_horse.py", "--data-dir", tmp_path), "No pictures in", "--data-dir")
+    (tmp_path / "happy").symlink_to(drawn / "happy-or-sad" / "happy")
+    assert_clear_failure(run("TF_HappyVsSad_Face.py", "--data-dir", tmp_path), "No pictures in", os.sep + "sad")
+
+
+def test_folders_with_spaces_and_letters_of_all_kinds(run, drawn, tmp_path):
+    folder = tmp_path / "müde Bücher 猫"
+    folder.mkdir()
+    (folder / "daten").symlink_to(drawn / "happy-or-sad")
+    process = run("TF_HappyVsSad_Face.py", "--data-dir", folder / "daten", "--output-dir", folder / "aus gabe",
+                  "--epochs", 1, env={"LC_ALL": "C"})
+    assert process.returncode == 0 and (folder / "aus gabe" / "metrics.json").exists(), process.words
+
+
+def test_a_backend_without_its_display(run):
+    for backend in ("Agg", "TkAgg"):
+        process = run("Convolutions_basic.py", env={"MPLBACKEND": backend})
+        assert "Traceback" not in process.words and "UserWarning" not in process.stderr, process.words
+        assert process.returncode == 0 and (process.outputs / "filters.png").exists()

@@ -94,7 +94,7 @@ def test_history_counts_a_repeated_epoch_once(load, tmp_path):
 
 
 def test_transfer_learning_scales_as_inception_was_trained(load, tmp_path):
-    """The Rescaling layer makes of 0..1 what `preprocess_input` makes of 0..255; the course's scale has no such layer."""
+    """The Rescaling layer makes of 0..1 what `preprocess_input` makes of 0..255; not for the course's scale."""
     import tensorflow as tf
     lesson = load("TF_Dogs_Cats_Transfer_Learning.py")
     weights = tmp_path / "w.weights.h5"

@@ -239,7 +239,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
         axis.set(xlabel="epoch", ylabel=name)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-    axes[1].legend()
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file, dpi=100)
 
 

@@ -226,7 +226,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
         axis.set(xlabel="epoch", ylabel=name)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-    axes[1].legend()
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file, dpi=100)
 
 
@@ -307,7 +307,8 @@ def compare_histories(files: list[Path], target: Path) -> None:
     histories = {}
     for file in files:
         try:
-            histories[file.resolve().parent.name] = read_history(file)
+            label = file.resolve().parent.name
+            histories[str(file.parent) if label in histories else label] = read_history(file)
         except (OSError, ValueError, KeyError, IndexError) as error:
             sys.exit(f"{file} is not a history.csv that a lesson has written ({error!r}).")
     for label, history in histories.items():

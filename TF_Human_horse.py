@@ -103,7 +103,7 @@ def download() -> Path:
                     content = Path(home, "unpacked", name)  # some archives hold the folder, some what is in it
                     (content if content.exists() else content.parent).rename(CACHE / name)
             except Exception as error:
-                failures.append(f"{address} ({error})")
+                failures.append(f"{address} ({str(error).rpartition(' -- ')[2]})")  # Keras puts the address before it
         if not (CACHE / name).exists():
             sys.exit(f"Could not download {' nor '.join(failures)}. Check the network and start again, or fetch it "
                      f"elsewhere, unpack it, and name with --data-dir the folder that holds {LAYOUT}.")

@@ -107,7 +107,7 @@ def download_file(addresses: list[str], target: Path, sha256: str | None = None)
                     gzip.decompress(Path(file).read_bytes())
                 os.replace(file, target)
         except Exception as error:
-            failures.append(f"{address} ({error})")
+            failures.append(f"{address} ({str(error).rpartition(' -- ')[2]})")  # Keras puts the address before it
     if not target.exists():
         sys.exit(f"Could not download {' nor '.join(failures)}. Check the network and start again, or fetch the file "
                  "elsewhere and name its folder with --data-dir.")

@@ -227,7 +227,7 @@ def describe_fit(history: dict[str, list[float]]) -> str:
     words = (f"Validation accuracy was best in epoch {best + 1} of {len(accuracy)}: {accuracy[best]:.3f}. At the end "
              f"training has {history['accuracy'][-1]:.3f}, validation {accuracy[-1]:.3f}: a gap of {gap:.3f}. ")
     if gap < 0.05:
-        return words + "No overfitting: both know the pictures about equally well."
+        return words + "No overfitting: training is hardly ahead."
     return words + (f"Overfitting since epoch {lowest + 2}: the validation loss was lowest in epoch {lowest + 1} "
                     f"({losses[lowest]:.2f}) and ends at {losses[-1]:.2f}." if lowest + 1 < len(losses) else
                     "Training is ahead, but the validation loss still falls: more epochs would tell.")

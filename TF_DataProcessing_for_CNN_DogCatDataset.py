@@ -36,6 +36,7 @@ ARCHIVES = {  # name of the zip: (number of files .jpg, SHA-256)
     "kagglecatsanddogs_5340": (25000, "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9"),
 }
 LAYOUT = "Cat and Dog"
+SUFFIXES = (".jpg", ".jpeg")
 CACHE = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "datasets")
 CLASSES = {"Cat": "cats", "Dog": "dogs"}  # folder in the archive: folder of the class
 IMAGE_SIZE = (150, 150)
@@ -89,7 +90,7 @@ def download() -> Path:
     A folder gets its name when it is whole: a run that was killed in between leaves nothing to repair.
     """
     socket.setdefaulttimeout(60)  # seconds: a server that falls silent is an error, not an endless wait
-    for name, (_, sha256) in ARCHIVES.items():
+    for name, (pictures, sha256) in ARCHIVES.items():
         failures = []
         for address in [f"{server}/{name}.zip" for server in SERVERS]:
             if (CACHE / name).exists():
@@ -106,12 +107,15 @@ def download() -> Path:
         if not (CACHE / name).exists():
             sys.exit(f"Could not download {' nor '.join(failures)}. Check the network and start again, or fetch it "
                      f"elsewhere, unpack it, and name with --data-dir the folder that holds {LAYOUT}.")
+        found = sum(file.suffix.lower() in SUFFIXES for file in (CACHE / name).rglob("*"))
+        if found != pictures:
+            sys.exit(f"{CACHE / name} holds {found} pictures instead of {pictures}: remove it and start again.")
     return CACHE
 
 
 def why_unusable(file: Path) -> str | None:
     """Return why `file` cannot be trained on, or None when it is a picture that decodes to the end."""
-    if file.suffix.lower() not in (".jpg", ".jpeg"):
+    if file.suffix.lower() not in SUFFIXES:
         return "not named as a JPEG"
     if not file.is_file() or file.stat().st_size == 0:
         return "no file, or an empty one"

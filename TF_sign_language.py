@@ -11,7 +11,7 @@ You learn to
   python TF_sign_language.py --predict my_hand.jpg     # your own hand, and what the network sees of it
 
 On a fifth of the set, which is easier than the whole, it got every test hand right after one minute on a two-core CPU;
-the whole takes five times as long. J and Z are movements, so no picture shows them. Sign Language MNIST: "tecperson"
+the whole has five times as many. J and Z are movements, so no picture shows them. Sign Language MNIST: "tecperson"
 on Kaggle, CC0.
 """
 # /// script

@@ -61,6 +61,9 @@ def test_every_archive_lands_where_its_lesson_looks(script, names, inside, load,
     monkeypatch.setattr(lesson, "ARCHIVES", drawn_archives(drawn, *names))
     assert lesson.download() == tmp_path
     assert any((tmp_path / inside).iterdir())
+    monkeypatch.setattr(lesson, "ARCHIVES", {name: (99999, None) for name in names})
+    with pytest.raises(SystemExit, match="pictures instead of 99999"):
+        lesson.download()  # the number is looked at in every run
 
 
 def test_fashion_is_downloaded_and_then_found(run, serve, drawn, cache):
@@ -139,15 +142,11 @@ class HalfHandler(QuietHandler):
         self.wfile.write(content[:len(content) // 2])
 
 
-class SlowHandler(QuietHandler):
+class SlowHandler(HalfHandler):
     """Sends the first half of the file, and then nothing for a long time."""
 
     def do_GET(self):
-        content = Path(self.translate_path(self.path)).read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content[:len(content) // 2])
+        super().do_GET()
         self.wfile.flush()
         time.sleep(30)
 

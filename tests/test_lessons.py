@@ -26,7 +26,8 @@ LESSONS = {
                         ["training_validation_acc_loss_plot.png"], {"accuracy": 0.7, "best_validation_accuracy": 0.8}),
     "TF_Human_horse_Augmentation.py": (["--epochs", 4, "--batch-size", 8], "", ["curves.png", "augmentations.png"],
                                        {"best_validation_accuracy": 0.75}),
-    "TF_RockPaperScissors.py": (["--epochs", 5, "--batch-size", 9], "", ["curves.png", "confusion_matrix.png"],
+    "TF_RockPaperScissors.py": (["--epochs", 5, "--batch-size", 9, "--steps", 50], "",  # more steps than batches
+                                ["curves.png", "confusion_matrix.png"],
                                 {"best_validation_accuracy": 0.6}),
     "TF_sign_language.py": (["--epochs", 6], "sign-language-mnist",
                             ["curves.png", "confusion_matrix.png", "letters.png"], {"test_accuracy": 0.3}),

@@ -173,8 +173,6 @@ def test_pictures_that_cannot_be_decoded_are_all_named(load, tmp_path):
         Image.new("RGB", (1, 1)).save(tmp_path / name / "one.png")
         Image.new("RGB", (12000, 10)).save(tmp_path / name / "wide.png")
     assert lesson.check_pictures(tmp_path) == 10
-    with pytest.raises(SystemExit, match="10 pictures instead of 11"):
-        lesson.check_pictures(tmp_path, 11)
     whole = (tmp_path / "horses" / "good.jpg").read_bytes()
     (tmp_path / "horses" / "cut.jpg").write_bytes(whole[:len(whole) // 2])
     (tmp_path / "humans" / "empty.png").touch()

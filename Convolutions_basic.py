@@ -19,6 +19,7 @@ nothing is downloaded.
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -55,6 +56,7 @@ def parse_arguments(line: list[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     arguments = parse_arguments()  # before the slow imports: --help and a wrong flag answer at once
+    sys.stdout.reconfigure(line_buffering=True)  # a line is seen at once, also through a pipe or in a log
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit("\nStopped. The same command starts anew."))
 
@@ -64,7 +66,7 @@ try:
     from matplotlib import cbook
     from PIL import Image
 except ImportError as error:
-    sys.exit(f"{error}. Install what the lessons need: python -m pip install -r requirements.txt")
+    sys.exit(f"{error}. Install what the lesson needs: python -m pip install numpy matplotlib pillow")
 
 
 def load_grey(file: Path) -> np.ndarray:
@@ -167,5 +169,7 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     try:
         main(arguments)
+    except BrokenPipeError:
+        os._exit(1)  # whoever read the output has gone, as `head` does
     except OSError as error:
         sys.exit(f"{error}. Is the disk full, or the folder protected? --output-dir names another.")

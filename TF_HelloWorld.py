@@ -58,6 +58,7 @@ def parse_arguments(line: list[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     arguments = parse_arguments()  # before the slow imports: --help and a wrong flag answer at once
+    sys.stdout.reconfigure(line_buffering=True)  # a line is seen at once, also through a pipe or in a log
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit("\nStopped. The same command starts anew."))
 
@@ -69,7 +70,7 @@ try:
     import numpy as np
     import tensorflow as tf
 except ImportError as error:
-    sys.exit(f"{error}. Install what the lessons need: python -m pip install -r requirements.txt")
+    sys.exit(f"{error}. Install what the lesson needs: python -m pip install tensorflow numpy matplotlib")
 finally:
     os.dup2(standard_error, 2)
 
@@ -154,5 +155,7 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     try:
         main(arguments)
+    except BrokenPipeError:
+        os._exit(1)  # whoever read the output has gone, as `head` does
     except OSError as error:
         sys.exit(f"{error}. Is the disk full, or the folder protected? --output-dir names another.")

@@ -198,12 +198,13 @@ def test_an_archive_cannot_write_outside(load, serve, tmp_path, monkeypatch):
 
 
 def test_two_runs_at_the_same_moment_share_an_empty_cache(environment, serve, drawn, cache, tmp_path):
-    text = horses(drawn, serve(drawn / "archives"))
-    processes = []
-    for name in ("one", "two"):
+    """The same lesson twice, and another one that needs the same archives."""
+    address, archives, processes = serve(drawn / "archives"), drawn_archives(drawn, *HORSES), []
+    scripts = {"one": "TF_Human_horse.py", "two": "TF_Human_horse.py", "three": "TF_Human_horse_Augmentation.py"}
+    for name, script in scripts.items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / "TF_Human_horse.py").write_text(text)
-        processes.append(subprocess.Popen([sys.executable, "TF_Human_horse.py", *map(str, QUICK)], cwd=tmp_path / name,
+        (tmp_path / name / script).write_text(with_constants(script, SERVERS=[address], ARCHIVES=archives))
+        processes.append(subprocess.Popen([sys.executable, script, *map(str, QUICK)], cwd=tmp_path / name,
                                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                           env={**environment, **cache}))
     for process in processes:

@@ -69,13 +69,90 @@ def test_lesson_learns_and_leaves_what_it_promises(script, lesson):
         check_figure(process.outputs / name)
     metrics = metrics_of(process)
     assert metrics.keys() >= COMMON and metrics["lesson"] == script.removesuffix(".py")
-    assert metrics["seconds"] > 0 and metrics["precision"] == "float32"
+    assert metrics["seconds"] > 0 and metrics["precision"] == "float32"  # without --fast on any machine
     for name, floor in floors.items():
         assert metrics[name] >= floor, (name, metrics[name])
     with open(process.outputs / "history.csv", newline="") as lines:
         losses = [float(row["loss"]) for row in csv.DictReader(lines)]
     assert losses[-1] < losses[0]
     assert (process.outputs / "model.keras").is_file() and not (process.outputs / "backup").exists()
+
+
+FAST = {  # script: (arguments, data folder, floor of each figure in metrics.json)
+    "TF_fashion_mnist.py": (["--epochs", 5, "--batch-size", 32], "fashion-mnist", {"test_accuracy": 0.8}),
+    "TF_hand_writing_recognition.py": (["--epochs", 5, "--batch-size", 32], "mnist", {"test_accuracy": 0.8}),
+    "TF_Human_horse.py": (["--epochs", 4, "--batch-size", 8], "", {"best_validation_accuracy": 0.8}),
+    "TF_HappyVsSad_Face.py": ([], "happy-or-sad", {"accuracy": 0.999}),
+    "TF_Dogs_Cats.py": (["--epochs", 4, "--batch-size", 8], "cats_and_dogs_filtered",
+                        {"best_validation_accuracy": 0.8}),
+    "TF_Human_horse_Augmentation.py": (["--epochs", 5, "--batch-size", 8], "", {"best_validation_accuracy": 0.75}),
+    "TF_RockPaperScissors.py": (["--epochs", 5, "--batch-size", 9, "--steps", 50], "",
+                                {"best_validation_accuracy": 0.6}),
+    "TF_sign_language.py": (["--epochs", 8, "--batch-size", 32], "sign-language-mnist", {"test_accuracy": 0.3}),
+}
+
+
+@pytest.fixture(scope="module")
+def fast(run, drawn):
+    """A function that runs a lesson of FAST once, with --fast, and returns the finished process."""
+    finished = {}
+
+    def run_once(script):
+        if script not in finished:
+            arguments, data, _ = FAST[script]
+            finished[script] = run(script, "--fast", *arguments, "--data-dir", drawn / data)
+        return finished[script]
+
+    return run_once
+
+
+@pytest.mark.parametrize("script", FAST)
+def test_fast_learns_too(script, fast, lesson, load):
+    process = fast(script)
+    assert process.returncode == 0, process.words
+    assert "Traceback" not in process.words and "Warning" not in process.stderr, process.stderr
+    metrics = metrics_of(process)
+    for name, floor in FAST[script][2].items():
+        assert metrics[name] >= floor, (name, metrics[name])
+    load(script).use_native_bfloat16()
+    import tensorflow as tf
+    here = tf.keras.mixed_precision.global_policy().name
+    tf.keras.mixed_precision.set_global_policy("float32")
+    assert metrics["precision"] == here and f"in {here}; figures" in process.stdout
+    assert metrics.keys() == metrics_of(lesson(script)).keys()
+    for name in LESSONS[script][2]:
+        check_figure(process.outputs / name)
+
+
+def test_a_fast_model_predicts_as_it_was_scored_and_shows_its_inside(fast, run, drawn):
+    trained = fast("TF_Dogs_Cats.py")
+    files = {name: sorted((drawn / "cats_and_dogs_filtered" / "validation" / name).iterdir())
+             for name in ("cats", "dogs")}
+    process = run("TF_Dogs_Cats.py", "--predict", *sum(files.values(), []), folder=trained.folder)
+    truth = [name for name, group in files.items() for _ in group]
+    right = np.mean([f": {name} (" in line for name, line in zip(truth, process.stdout.splitlines())])
+    assert right == pytest.approx(metrics_of(trained)["best_validation_accuracy"], abs=0.05), process.words
+    process = run("TF_Dogs_Cats_Visualization.py", "--data-dir", drawn / "cats_and_dogs_filtered",
+                  folder=trained.folder)
+    assert process.returncode == 0, process.words
+    check_figure(process.outputs / "dog_intermediate representation.png")
+
+
+def test_a_bfloat16_model_predicts_on_a_machine_without_it(run, load, drawn, tmp_path):
+    """Once as with AVX-512 but no bfloat16, once as without AVX-512, where TensorFlow leaves oneDNN's kernels alone."""
+    import tensorflow as tf
+    lesson = load("TF_Human_horse.py")
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        lesson.build_model().save(tmp_path / "model.keras")
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    file, shares = next((drawn / "horse-or-human" / "horses").iterdir()), []
+    for machine in ({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, {"TF_ENABLE_ONEDNN_OPTS": "0"}, {}):
+        process = run("TF_Human_horse.py", "--output-dir", tmp_path, "--predict", file, env=machine)
+        assert process.returncode == 0, process.words
+        shares.append(float(process.stdout.rpartition("%")[0].rpartition(" ")[2]))
+    assert np.ptp(shares) < 2, shares  # percent
 
 
 def test_hello_world_finds_the_rule_it_was_given(run):
@@ -265,6 +342,25 @@ def test_transfer_learning_keeps_the_frozen_weights(run, load, drawn, inception_
     for old, new in zip(before, after):
         for a, b in zip(old.get_weights(), new.get_weights()):
             np.testing.assert_array_equal(a, b)
+
+
+def test_fast_transfer_learning_trains_the_same_network(run, drawn, inception_weights):
+    arguments = ["--data-dir", drawn / "cats_and_dogs_filtered", "--weights", inception_weights]
+    process = run("TF_Dogs_Cats_Transfer_Learning.py", "--fast", *arguments, "--epochs", 3, "--steps", 2,
+                  "--batch-size", 8, timeout=600)
+    assert process.returncode == 0, process.words
+    assert "features of 4 variants" in process.stdout and "Warning" not in process.stderr
+    metrics = metrics_of(process)
+    assert metrics["precision"] == "float32" and metrics["trainable_weights"] == 38_537_217
+    import tensorflow as tf
+    trained = tf.keras.models.load_model(process.outputs / "model.keras")
+    assert trained.input_shape == (None, 150, 150, 3) and trained.output_shape == (None, 1)
+    original = tf.keras.applications.InceptionV3(include_top=False, weights=str(inception_weights),
+                                                 input_shape=(150, 150, 3))
+    np.testing.assert_array_equal(trained.layers[2].get_weights()[0], original.layers[1].get_weights()[0])
+    files = sorted((drawn / "cats_and_dogs_filtered" / "validation").rglob("*.jpg"))
+    process = run("TF_Dogs_Cats_Transfer_Learning.py", "--predict", *files[:2], folder=process.folder)
+    assert process.returncode == 0 and process.stdout.count("%") == 4 and not process.stderr, process.words
 
 
 def test_evaluation_draws_the_history_of_every_lesson_that_trains(lesson, run):

@@ -1,13 +1,16 @@
 """The fifteen scripts as a set: standalone, the same thing written the same way, and in step with the README."""
 
 import ast
+import json
 import re
 import shlex
 import subprocess
 import sys
 import time
 import tomllib
+from urllib.parse import unquote
 
+import make_results
 import pytest
 from conftest import ROOT, SCRIPTS
 
@@ -138,6 +141,43 @@ COMMANDS = sorted({line.split("#")[0].strip()
 def test_every_printed_command_parses(command, load):
     _, script, *arguments = shlex.split(command)
     load(script).parse_arguments(arguments)
+
+
+def test_readme_says_what_was_recorded():
+    """Every figure of a run stands between markers, and is what img/results.json holds."""
+    results = make_results.Results(json.loads(make_results.RESULTS.read_text()))
+    assert make_results.render(README, results) == README, "run python tests/make_results.py"
+    assert set(re.findall(r"<!-- results: (\w+) -->", README)) == make_results.BLOCKS.keys()
+    changed = json.loads(make_results.RESULTS.read_text())
+    for run in changed["runs"]:
+        if "best_validation_accuracy" in run:
+            run["best_validation_accuracy"] -= 0.1
+    assert make_results.render(README, make_results.Results(changed)) != README
+
+
+def test_a_run_is_recorded_once(tmp_path):
+    """Recording the same run again replaces it; another seed stands beside it; paths of the machine stay out."""
+    runs = []
+    for seed, accuracy in ((2, 0.5), (1, 0.6), (2, 0.7)):
+        (tmp_path / "metrics.json").write_text(json.dumps({
+            "lesson": "TF_Dogs_Cats", "seed": seed, "accuracy": accuracy,
+            "arguments": {"seed": seed, "epochs": 3, "data_dir": "/somewhere"}}))
+        (tmp_path / "history.csv").write_text("epoch,loss\n0,0.25\n1,0.125\n")
+        make_results.record(tmp_path, "drawn", runs)
+    assert [(run["seed"], run["accuracy"]) for run in runs] == [(1, 0.6), (2, 0.7)]
+    assert runs[0]["history"] == {"epoch": [0.0, 1.0], "loss": [0.25, 0.125]}
+    assert runs[0]["data"] == "drawn" and "data_dir" not in runs[0]["arguments"]
+    assert make_results.spread([0.25, 0.5]) == ".375 (.250 to .500, 2 seeds)" and make_results.spread([1.0]) == "1.000"
+
+
+def test_pictures_and_links_of_the_readme():
+    pictures = re.findall(r"!\[([^]]+)\]\(([^)]+)\)", README)
+    assert {unquote(path) for _, path in pictures} == {f"img/{file.name}" for file in (ROOT / "img").glob("*.png")}
+    assert all(len(words) > 20 for words, _ in pictures)  # the alternative text says what one would see
+    assert all(file.stat().st_size < 300_000 for file in (ROOT / "img").iterdir())
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+               for heading in re.findall(r"^#+ (.+)$", README, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= anchors
 
 
 def test_ci_runs_the_readme_command_as_written():

@@ -2,13 +2,14 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from conftest import SCRIPTS, metrics_of
+from conftest import ROOT, SCRIPTS, metrics_of
 from test_download import assert_clear_failure
 
 
@@ -49,9 +50,9 @@ def start_lesson_8(folder, drawn, environment, *flags):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_training_goes_on_after_the_last_epoch(how, run, drawn, environment, tmp_path):
-    flags = ["--epochs", "8", "--batch-size", "8"]
+@pytest.mark.parametrize("how, way", [(signal.SIGINT, []), (signal.SIGTERM, []), (signal.SIGKILL, ["--fast"])])
+def test_an_interrupted_training_goes_on_after_the_last_epoch(how, way, run, drawn, environment, tmp_path):
+    flags = ["--epochs", "8", "--batch-size", "8", *way]
     run("TF_Dogs_Cats.py", "--help", folder=tmp_path)  # copies the script
     process = start_lesson_8(tmp_path, drawn, environment, *flags)
     outputs = tmp_path / "outputs" / "TF_Dogs_Cats"
@@ -92,6 +93,94 @@ def test_changed_flags_start_anew_and_say_so(run, drawn, environment, tmp_path):
     process.communicate()
     again = run("TF_Dogs_Cats.py", *start_arguments(drawn), "--epochs", 1, "--steps", 1, folder=tmp_path)
     assert again.returncode == 0 and "starting anew" in again.stdout and metrics_of(again)["epochs"] == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_killed_in_the_first_epoch(run, drawn, environment, tmp_path):
+    run("TF_Dogs_Cats.py", "--help", folder=tmp_path)
+    process = start_lesson_8(tmp_path, drawn, environment, "--epochs", "2", "--batch-size", "1")
+    for line in process.stdout:
+        if line.startswith("Epoch 1/"):
+            break
+    process.kill()
+    process.communicate()
+    assert (tmp_path / "outputs" / "TF_Dogs_Cats" / "history.csv").read_text().count("\n") <= 1
+    again = run("TF_Dogs_Cats.py", *start_arguments(drawn), "--epochs", 2, "--batch-size", 1, folder=tmp_path)
+    assert again.returncode == 0 and metrics_of(again)["epochs"] == 2, again.words
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no limit of this kind")
+@pytest.mark.parametrize("script, size", [
+    ("TF_HappyVsSad_Face.py", 3_000_000), ("Convolutions_basic.py", 1000), ("TF_HelloWorld.py", 1000),
+    ("TF_DataProcessing_for_CNN_DogCatDataset.py", 1)])
+def test_the_disk_is_full(script, size, run, drawn, environment, tmp_path):
+    """A file may not grow beyond `size`: to the lesson this is a disk that is full. Once there is room, it works."""
+    import resource
+    data = {"TF_HappyVsSad_Face.py": ["--data-dir", drawn / "happy-or-sad", "--epochs", 1],
+            "TF_DataProcessing_for_CNN_DogCatDataset.py": ["--data-dir", drawn / "PetImages"]}.get(script, [])
+    run(script, "--help", folder=tmp_path)
+    process = subprocess.run([sys.executable, script, *map(str, data)], cwd=tmp_path, capture_output=True, text=True,
+                             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+                             env=environment, timeout=300)
+    process.words = process.stdout + process.stderr
+    assert_clear_failure(process, "Is the disk full", "--output-dir")
+    again = run(script, *data, folder=tmp_path)
+    assert again.returncode == 0, again.words
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such pipes")
+@pytest.mark.parametrize("script", ["Convolutions_basic.py", "TF_HelloWorld.py", "TF_HappyVsSad_Face.py"])
+def test_output_into_head_and_no_terminal(script, run, drawn, environment, tmp_path):
+    run(script, "--help", folder=tmp_path)
+    data = ["--data-dir", str(drawn / "happy-or-sad")] if "Happy" in script else []
+    process = subprocess.Popen([sys.executable, script, *data], cwd=tmp_path, env=environment, text=True,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               start_new_session=True)  # no terminal at all
+    assert process.stdout.readline()
+    process.stdout.close()  # as `head -1` does
+    assert not process.stderr.read() and process.wait(timeout=60) == 1
+
+
+@pytest.mark.parametrize("home", [None, "/dev/null/nobody"], ids=["missing", "cannot be written"])
+def test_home_is_missing_or_read_only(home, run, drawn, environment, tmp_path):
+    changed = {name: value for name, value in environment.items()
+               if name not in ("HOME", "KERAS_HOME", "MPLCONFIGDIR", "KAGGLEHUB_CACHE")}
+    for script, arguments in (("TF_HappyVsSad_Face.py", ["--data-dir", drawn / "happy-or-sad", "--epochs", 1]),
+                              ("Convolutions_basic.py", [])):
+        shutil.copy(ROOT / script, tmp_path)
+        process = subprocess.run([sys.executable, script, *map(str, arguments)], cwd=tmp_path, capture_output=True,
+                                 text=True, timeout=300, env={**changed, **({"HOME": home} if home else {})})
+        assert process.returncode == 0 and "Traceback" not in process.stderr, process.stderr
+
+
+@pytest.mark.parametrize("way", [[], ["--fast"]], ids=["course", "fast"])
+@pytest.mark.parametrize("script, folders, classes", [
+    ("TF_Human_horse_Augmentation.py", ["horse-or-human", "validation-horse-or-human"], ["horses", "humans"]),
+    ("TF_HappyVsSad_Face.py", ["."], ["happy", "sad"]),
+    ("TF_RockPaperScissors.py", ["rps", "rps-test-set"], ["rock", "paper", "scissors"]),
+])
+def test_one_picture_a_class_and_classes_with_other_names(way, script, folders, classes, run, drawn, tmp_path):
+    """One picture of each class is less than a batch: too little to learn, but a run like any other."""
+    source = drawn / "happy-or-sad" if folders == ["."] else drawn
+    for folder in folders:
+        for name in classes:
+            (tmp_path / folder / name).mkdir(parents=True)
+            shutil.copy(next((source / folder / name).iterdir()), tmp_path / folder / name)
+    process = run(script, "--data-dir", tmp_path, "--epochs", 2, *way)
+    assert process.returncode == 0 and metrics_of(process)["pictures"] == len(folders) * len(classes), process.words
+    (tmp_path / folders[-1] / classes[0]).rename(tmp_path / folders[-1] / "Other Name")
+    process = run(script, "--data-dir", tmp_path, *way)
+    assert_clear_failure(process, "No pictures in", os.sep + classes[0], "--data-dir", classes[-1])
+
+
+@pytest.mark.parametrize("script, package", [
+    ("TF_Human_horse_Augmentation.py", "scipy"), ("TF_HelloWorld.py", "tensorflow"), ("TF_Human_horse.py", "PIL"),
+    ("TF_sign_language.py", "kagglehub")])
+def test_a_package_that_is_not_installed(script, package, run, tmp_path):
+    (tmp_path / f"{package}.py").write_text(f"raise ImportError(\"No module named '{package}'\")")
+    process = run(script, env={"PYTHONPATH": str(tmp_path)})
+    assert_clear_failure(process, f"No module named '{package}'", "python -m pip install",
+                         {"PIL": "pillow"}.get(package, package))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -107,6 +108,38 @@ def test_killed_in_the_first_epoch(run, drawn, environment, tmp_path):
     assert (tmp_path / "outputs" / "TF_Dogs_Cats" / "history.csv").read_text().count("\n") <= 1
     again = run("TF_Dogs_Cats.py", *start_arguments(drawn), "--epochs", 2, "--batch-size", 1, folder=tmp_path)
     assert again.returncode == 0 and metrics_of(again)["epochs"] == 2, again.words
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_killed_while_the_backup_was_written(run, drawn, environment, tmp_path):
+    """Killed in the third epoch, and files of the backup are empty, as they are for a moment while Keras writes them.
+
+    With the spare copy of the first epoch the training goes on behind it; without, it starts anew.
+    """
+    (tmp_path / "killed").mkdir()
+    run("TF_Dogs_Cats.py", "--help", folder=tmp_path / "killed")
+    flags = ["--epochs", "3", "--batch-size", "4"]
+    process = start_lesson_8(tmp_path / "killed", drawn, environment, *flags)
+    for line in process.stdout:
+        if line.startswith("Epoch 3/"):
+            break
+    process.kill()
+    process.communicate()
+
+    state, weights = "training_metadata.json", "latest.weights.h5"
+    for number, (empty, first) in enumerate([([state], 2), ([weights], 2), ([state, f"{state}.bkp"], 1)]):
+        folder = shutil.copytree(tmp_path / "killed", tmp_path / str(number))
+        for name in empty:
+            file = folder / "outputs" / "TF_Dogs_Cats" / "backup" / name
+            assert file.stat().st_size
+            file.write_bytes(b"")
+        again = run("TF_Dogs_Cats.py", *start_arguments(drawn), *flags, folder=folder)
+        assert again.returncode == 0, again.words
+        assert re.findall(r"^Epoch (\d)/3", again.stdout, re.MULTILINE) == list("123"[first - 1:])
+        with open(folder / "outputs" / "TF_Dogs_Cats" / "history.csv", newline="") as lines:
+            assert [float(row["epoch"]) for row in csv.DictReader(lines)] == [0, 1, 2]
+        assert metrics_of(again)["epochs"] == 3
+        shutil.rmtree(folder)  # 150 MB
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no limit of this kind")

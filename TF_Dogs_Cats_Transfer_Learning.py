@@ -262,8 +262,8 @@ def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, ca
     log, backup, note, starts = folder / "history.csv", folder / "backup", folder / "backup" / "settings.json", []
     settings = json.dumps([vars(arguments), model.to_json()], default=str)
     state, earlier = backup / "training_metadata.json", backup / "training_metadata.json.bkp"
-    if state.exists() and not state.read_text():  # killed while Keras wrote it
-        (earlier if earlier.exists() and earlier.read_text() else state).rename(state)
+    if earlier.exists() and not state.read_text():
+        earlier.replace(state)  # killed just when Keras wrote it: the copy it keeps counts
     resume = log.exists() and state.exists() and state.read_text() and note.read_text() == settings
     if not resume:
         if note.exists():

@@ -101,7 +101,7 @@ def times(results: Results, script: str) -> str:
     return f"{speed['median_ratio']:.1f} times as fast{shortened}"
 
 
-SHORTENED = ("TF_Human_horse_Augmentation", "TF_Dogs_Cats_Transfer_Learning", "TF_RockPaperScissors")
+SHORTENED = ("TF_Human_horse_Augmentation", "TF_RockPaperScissors")
 
 
 TITLES = {  # script: (lesson, what is measured, its name in metrics.json, what the course's notebook had)

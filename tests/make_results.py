@@ -290,10 +290,9 @@ def evaluation(results: Results) -> str:
 def memory(results: Results) -> str:
     lines = ["| lesson | to download | memory at most | with `--fast` | output |", "|---|---|---|---|---|"]
     for script, needs in results.content["needs"].items():
-        lines.append(f"| {script}.py | {needs['download']} | {needs['memory'] / 1e9:.1f} GB | "
-                     f"{needs['fast_memory'] / 1e9:.1f} GB | {needs['output'] / 1e6:.0f} MB |" if "fast_memory" in needs
-                     else f"| {script}.py | {needs['download']} | {needs['memory'] / 1e9:.1f} GB | - | "
-                          f"{needs['output'] / 1e6:.0f} MB |")
+        memory, fast = (f"{needs[name] / 1e9:.1f} GB" if name in needs else "-" for name in ("memory", "fast_memory"))
+        output = f"{needs['output'] / 1e6:.1f} MB" if "output" in needs else "links"
+        lines.append(f"| {script}.py | {needs['download']} | {memory} | {fast} | {output} |")
     return "\n".join(lines)
 
 

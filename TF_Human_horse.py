@@ -211,12 +211,13 @@ def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, ca
     Leaves history.csv and model.keras (the best epoch where there is validation) in `folder`. After an interruption
     the same command goes on behind the last finished epoch; with other settings it starts anew.
     """
-    log, backup, note, starts = folder / "history.csv", folder / "backup", folder / "backup" / "settings.json", []
-    settings = json.dumps([vars(arguments), model.to_json()], default=str)
-    state, earlier = backup / "training_metadata.json", backup / "training_metadata.json.bkp"
-    if earlier.exists() and not state.read_text():
+    log, backup, starts = folder / "history.csv", folder / "backup", []
+    note, state, weights = (backup / name for name in ("settings.json", "training_metadata.json", "latest.weights.h5"))
+    settings, earlier = json.dumps([vars(arguments), model.to_json()], default=str), Path(f"{state}.bkp")
+    if state.exists() and not state.read_text() and earlier.exists():
         earlier.replace(state)  # killed just when Keras wrote it: the copy it keeps counts
-    resume = log.exists() and state.exists() and state.read_text() and note.read_text() == settings
+    resume = (all(file.exists() for file in (log, note, state, weights)) and state.read_text()
+              and note.read_text() == settings)
     if not resume:
         if note.exists():
             print("The run that was interrupted had other settings or no finished epoch: starting anew.")

@@ -112,7 +112,8 @@ def test_killed_in_the_first_epoch(run, drawn, environment, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 def test_killed_while_the_backup_was_written(run, drawn, environment, tmp_path):
-    """Killed in the third epoch, and files of the backup are empty, as they are for a moment while Keras writes them.
+    """Killed in the third epoch, and files of the backup are empty, as they are for a moment while Keras writes them,
+    or missing, as while it removes them.
 
     With the spare copy of the first epoch the training goes on behind it; without, it starts anew.
     """
@@ -127,12 +128,14 @@ def test_killed_while_the_backup_was_written(run, drawn, environment, tmp_path):
     process.communicate()
 
     state, weights = "training_metadata.json", "latest.weights.h5"
-    for number, (empty, first) in enumerate([([state], 2), ([weights], 2), ([state, f"{state}.bkp"], 1)]):
+    cases = [([state], [], 2), ([weights], [], 2), ([state, f"{state}.bkp"], [], 1),
+             ([], [state], 1), ([], [weights], 1), ([], ["settings.json"], 1)]
+    for number, (empty, missing, first) in enumerate(cases):
         folder = shutil.copytree(tmp_path / "killed", tmp_path / str(number))
-        for name in empty:
+        for name in [*empty, *missing]:
             file = folder / "outputs" / "TF_Dogs_Cats" / "backup" / name
             assert file.stat().st_size
-            file.write_bytes(b"")
+            file.unlink() if name in missing else file.write_bytes(b"")
         again = run("TF_Dogs_Cats.py", *start_arguments(drawn), *flags, folder=folder)
         assert again.returncode == 0, again.words
         assert re.findall(r"^Epoch (\d)/3", again.stdout, re.MULTILINE) == list("123"[first - 1:])

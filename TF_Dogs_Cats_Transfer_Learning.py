@@ -35,6 +35,7 @@ import socket
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 SERVERS = ["https://storage.googleapis.com/mledu-datasets"]
@@ -167,6 +168,13 @@ def free_memory() -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), 4 * 2**30)
 
 
+def ahead(data: tf.data.Dataset) -> tf.data.Dataset:
+    """Return `data` with two batches always made in advance, while the network computes."""
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread looks in ever more rarely, and the end of every epoch waits for it
+    return data.prefetch(2).with_options(options)
+
+
 def feed_fast(flow, change=None) -> tf.data.Dataset:
     """Return the pictures and labels of an ImageDataGenerator's `flow`, in its batches, each decoded only once.
 
@@ -183,13 +191,13 @@ def feed_fast(flow, change=None) -> tf.data.Dataset:
 
     if count * 3 * IMAGE_SIZE[0] * IMAGE_SIZE[1] > free_memory() / 2:
         print(f"{count} pictures would fill more than half of the free memory: they are decoded again in every epoch.")
-        data = files.shuffle(count).map(decode, tf.data.AUTOTUNE)
+        data = files.shuffle(count).map(decode, os.cpu_count())
     else:
-        data = files.map(decode, tf.data.AUTOTUNE).cache().shuffle(count)
+        data = files.map(decode, os.cpu_count()).cache().shuffle(count)
     data = data.batch(flow.batch_size)
     if change:
         data = data.map(lambda pictures, labels: (change(pictures), labels))
-    return data.map(lambda pictures, labels: (tf.cast(pictures, tf.float32) * RESCALE, labels)).prefetch(2)
+    return ahead(data.map(lambda pictures, labels: (tf.cast(pictures, tf.float32) * RESCALE, labels)))
 
 
 def warp(pictures, turn, shear, zoom_x, zoom_y, shift_x, shift_y) -> tf.Tensor:
@@ -259,13 +267,13 @@ def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, ca
     Leaves history.csv and model.keras (the best epoch where there is validation) in `folder`. After an interruption
     the same command goes on behind the last finished epoch; with other settings it starts anew.
     """
-    log, backup, starts = folder / "history.csv", folder / "backup", []
+    log, best, backup, starts = folder / "history.csv", folder / "model.keras", folder / "backup", []
     note, state, weights = (backup / name for name in ("settings.json", "training_metadata.json", "latest.weights.h5"))
     settings, earlier = json.dumps([vars(arguments), model.to_json()], default=str), Path(f"{state}.bkp")
     if state.exists() and not state.read_text() and earlier.exists():
         earlier.replace(state)  # killed just when Keras wrote it: the copy it keeps counts
     resume = (all(file.exists() for file in (log, note, state, weights)) and state.read_text()
-              and note.read_text() == settings)
+              and note.read_text() == settings and zipfile.is_zipfile(best))
     if not resume:
         if note.exists():
             print("The run that was interrupted had other settings or no finished epoch: starting anew.")
@@ -274,15 +282,28 @@ def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, ca
         backup.mkdir(parents=True)
         note.write_text(settings)
     keep_best = {"monitor": "val_accuracy", "mode": "max", "save_best_only": True,
-                 "initial_value_threshold": max(read_history(log)["val_accuracy"]) if resume else None}
+                 "initial_value_threshold": max(read_history(log).get("val_accuracy", [0])) if resume else None}
+    stop, waiting = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}, []
+
+    def end_epoch(epoch, logs):
+        logs.update(seconds=time.perf_counter() - starts[-1])
+        for number in stop:  # the next callbacks write files: Ctrl-C has to wait until they are whole
+            signal.signal(number, lambda number, frame: waiting.append(number))
+
+    def let_stop(epoch, logs):
+        for number, handler in stop.items():
+            signal.signal(number, handler)
+        for number in waiting:
+            signal.raise_signal(number)
+
     model.fit(**data, epochs=arguments.epochs, verbose=1 if sys.stdout.isatty() else 2, callbacks=[
         tf.keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter()),
-            on_epoch_end=lambda epoch, logs: logs.update(seconds=time.perf_counter() - starts[-1])),
+            on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter()), on_epoch_end=end_epoch),
         *callbacks,
-        tf.keras.callbacks.ModelCheckpoint(folder / "model.keras", **(keep_best if "validation_data" in data else {})),
+        tf.keras.callbacks.ModelCheckpoint(best, **(keep_best if "validation_data" in data else {})),
         tf.keras.callbacks.CSVLogger(log, append=True),
-        tf.keras.callbacks.BackupAndRestore(backup, double_checkpoint=True),  # last: everything else is on disk by now
+        tf.keras.callbacks.BackupAndRestore(backup, double_checkpoint=True),  # everything else is on disk by now
+        tf.keras.callbacks.LambdaCallback(on_epoch_end=let_stop),
     ])
     history = read_history(log)
     with open(log, "w", newline="") as lines:
@@ -318,10 +339,10 @@ def train_fast(model: tf.keras.Model, training, validation, arguments: argparse.
     head = tf.keras.Sequential([tf.keras.layers.Input(features.shape[1:]), *model.layers[-4:]])  # Flatten and onwards
     head.compile_from_config(model.get_compile_config())
     data, validation_data = compute_features(frozen, data, passes), compute_features(frozen, validation_data, 1)
-    data = data.shuffle(len(data)).take(len(data) // passes).batch(arguments.batch_size).prefetch(2)
+    data = ahead(data.shuffle(len(data)).take(len(data) // passes).batch(arguments.batch_size))
     seconds = time.perf_counter() - start
     history = train(head, arguments.output_dir, arguments, x=data, shuffle=False,
-                    validation_data=validation_data.batch(arguments.batch_size))
+                    validation_data=ahead(validation_data.batch(arguments.batch_size)))
     history["seconds"][0] += seconds
     best = tf.keras.models.load_model(arguments.output_dir / "model.keras")
     head.set_weights(best.get_weights())  # the layers are the model's own
@@ -358,8 +379,10 @@ def predict(arguments: argparse.Namespace) -> None:
         model = tf.keras.models.load_model(file)  # in safe mode: a file that brings its own code is refused
     except Exception as error:
         sys.exit(f"No model in {file}, train first or name its folder with --output-dir ({str(error).splitlines()[0]})")
-    if model.name != MODEL_NAME:
-        sys.exit(f"{file} holds {model.name!r}, the model of another lesson: name another folder with --output-dir.")
+    if (model.name != MODEL_NAME or model.input_shape[1:3] != IMAGE_SIZE
+            or model.output_shape[1] not in (1, len(CLASSES))):
+        sys.exit(f"{file} holds {model.name!r} for other pictures or classes, as of another lesson: train again, or "
+                 "name another folder with --output-dir.")
     for file in arguments.predict:
         try:
             picture = tf.keras.utils.img_to_array(tf.keras.utils.load_img(file, target_size=IMAGE_SIZE))  # as RGB

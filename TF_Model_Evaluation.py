@@ -29,6 +29,7 @@ import socket
 import sys
 import tempfile
 import time
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -167,13 +168,13 @@ def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, ca
     Leaves history.csv and model.keras (the best epoch where there is validation) in `folder`. After an interruption
     the same command goes on behind the last finished epoch; with other settings it starts anew.
     """
-    log, backup, starts = folder / "history.csv", folder / "backup", []
+    log, best, backup, starts = folder / "history.csv", folder / "model.keras", folder / "backup", []
     note, state, weights = (backup / name for name in ("settings.json", "training_metadata.json", "latest.weights.h5"))
     settings, earlier = json.dumps([vars(arguments), model.to_json()], default=str), Path(f"{state}.bkp")
     if state.exists() and not state.read_text() and earlier.exists():
         earlier.replace(state)  # killed just when Keras wrote it: the copy it keeps counts
     resume = (all(file.exists() for file in (log, note, state, weights)) and state.read_text()
-              and note.read_text() == settings)
+              and note.read_text() == settings and zipfile.is_zipfile(best))
     if not resume:
         if note.exists():
             print("The run that was interrupted had other settings or no finished epoch: starting anew.")
@@ -182,15 +183,28 @@ def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, ca
         backup.mkdir(parents=True)
         note.write_text(settings)
     keep_best = {"monitor": "val_accuracy", "mode": "max", "save_best_only": True,
-                 "initial_value_threshold": max(read_history(log)["val_accuracy"]) if resume else None}
+                 "initial_value_threshold": max(read_history(log).get("val_accuracy", [0])) if resume else None}
+    stop, waiting = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}, []
+
+    def end_epoch(epoch, logs):
+        logs.update(seconds=time.perf_counter() - starts[-1])
+        for number in stop:  # the next callbacks write files: Ctrl-C has to wait until they are whole
+            signal.signal(number, lambda number, frame: waiting.append(number))
+
+    def let_stop(epoch, logs):
+        for number, handler in stop.items():
+            signal.signal(number, handler)
+        for number in waiting:
+            signal.raise_signal(number)
+
     model.fit(**data, epochs=arguments.epochs, verbose=1 if sys.stdout.isatty() else 2, callbacks=[
         tf.keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter()),
-            on_epoch_end=lambda epoch, logs: logs.update(seconds=time.perf_counter() - starts[-1])),
+            on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter()), on_epoch_end=end_epoch),
         *callbacks,
-        tf.keras.callbacks.ModelCheckpoint(folder / "model.keras", **(keep_best if "validation_data" in data else {})),
+        tf.keras.callbacks.ModelCheckpoint(best, **(keep_best if "validation_data" in data else {})),
         tf.keras.callbacks.CSVLogger(log, append=True),
-        tf.keras.callbacks.BackupAndRestore(backup, double_checkpoint=True),  # last: everything else is on disk by now
+        tf.keras.callbacks.BackupAndRestore(backup, double_checkpoint=True),  # everything else is on disk by now
+        tf.keras.callbacks.LambdaCallback(on_epoch_end=let_stop),
     ])
     history = read_history(log)
     with open(log, "w", newline="") as lines:

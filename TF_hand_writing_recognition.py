@@ -156,6 +156,13 @@ def use_native_bfloat16() -> None:
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
 
 
+def ahead(data: tf.data.Dataset) -> tf.data.Dataset:
+    """Return `data` with two batches always made in advance, while the network computes."""
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread looks in ever more rarely, and the end of every epoch waits for it
+    return data.prefetch(2).with_options(options)
+
+
 def build_model(convolutional: bool) -> tf.keras.Model:
     """Return a network: pictures [batch, 28, 28, 1] of 0..1 in, a probability for each digit [batch, 10] out."""
     layers = tf.keras.layers
@@ -202,13 +209,13 @@ def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, ca
     Leaves history.csv and model.keras (the best epoch where there is validation) in `folder`. After an interruption
     the same command goes on behind the last finished epoch; with other settings it starts anew.
     """
-    log, backup, starts = folder / "history.csv", folder / "backup", []
+    log, best, backup, starts = folder / "history.csv", folder / "model.keras", folder / "backup", []
     note, state, weights = (backup / name for name in ("settings.json", "training_metadata.json", "latest.weights.h5"))
     settings, earlier = json.dumps([vars(arguments), model.to_json()], default=str), Path(f"{state}.bkp")
     if state.exists() and not state.read_text() and earlier.exists():
         earlier.replace(state)  # killed just when Keras wrote it: the copy it keeps counts
     resume = (all(file.exists() for file in (log, note, state, weights)) and state.read_text()
-              and note.read_text() == settings)
+              and note.read_text() == settings and zipfile.is_zipfile(best))
     if not resume:
         if note.exists():
             print("The run that was interrupted had other settings or no finished epoch: starting anew.")
@@ -217,15 +224,28 @@ def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, ca
         backup.mkdir(parents=True)
         note.write_text(settings)
     keep_best = {"monitor": "val_accuracy", "mode": "max", "save_best_only": True,
-                 "initial_value_threshold": max(read_history(log)["val_accuracy"]) if resume else None}
+                 "initial_value_threshold": max(read_history(log).get("val_accuracy", [0])) if resume else None}
+    stop, waiting = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}, []
+
+    def end_epoch(epoch, logs):
+        logs.update(seconds=time.perf_counter() - starts[-1])
+        for number in stop:  # the next callbacks write files: Ctrl-C has to wait until they are whole
+            signal.signal(number, lambda number, frame: waiting.append(number))
+
+    def let_stop(epoch, logs):
+        for number, handler in stop.items():
+            signal.signal(number, handler)
+        for number in waiting:
+            signal.raise_signal(number)
+
     model.fit(**data, epochs=arguments.epochs, verbose=1 if sys.stdout.isatty() else 2, callbacks=[
         tf.keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter()),
-            on_epoch_end=lambda epoch, logs: logs.update(seconds=time.perf_counter() - starts[-1])),
+            on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter()), on_epoch_end=end_epoch),
         *callbacks,
-        tf.keras.callbacks.ModelCheckpoint(folder / "model.keras", **(keep_best if "validation_data" in data else {})),
+        tf.keras.callbacks.ModelCheckpoint(best, **(keep_best if "validation_data" in data else {})),
         tf.keras.callbacks.CSVLogger(log, append=True),
-        tf.keras.callbacks.BackupAndRestore(backup, double_checkpoint=True),  # last: everything else is on disk by now
+        tf.keras.callbacks.BackupAndRestore(backup, double_checkpoint=True),  # everything else is on disk by now
+        tf.keras.callbacks.LambdaCallback(on_epoch_end=let_stop),
     ])
     history = read_history(log)
     with open(log, "w", newline="") as lines:
@@ -323,14 +343,18 @@ def main(arguments: argparse.Namespace) -> None:
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     tf.keras.utils.set_random_seed(arguments.seed)
     arguments.batch_size = arguments.batch_size or (128 if arguments.fast else 32)
-    if arguments.fast:  # the same network and pictures, in fewer and cheaper steps
-        use_native_bfloat16()
     limit = arguments.steps and arguments.steps * arguments.batch_size  # None: all pictures
     (images, labels), (test_images, test_labels) = load_digits(arguments.data_dir)
     check_data(images, labels)
     check_data(test_images, test_labels)
     x, y = images[:limit, ..., np.newaxis] * np.float32(RESCALE), labels[:limit]
     x_test, y_test = test_images[:limit, ..., np.newaxis] * np.float32(RESCALE), test_labels[:limit]
+
+    data = {"x": x, "y": y, "batch_size": arguments.batch_size}
+    if arguments.fast:  # the same pictures to the same network, in fewer and cheaper steps
+        use_native_bfloat16()
+        pairs = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x))
+        data = {"x": ahead(pairs.batch(arguments.batch_size)), "shuffle": False}  # the Dataset shuffles itself
 
     results = {}
     for name, convolutional, threshold in (("dense", False, 0.99), ("convolutional", True, 0.998)):
@@ -340,8 +364,7 @@ def main(arguments: argparse.Namespace) -> None:
         model = build_model(convolutional)
         model.steps_per_execution = 20 if arguments.fast else 1  # so many steps in a row stay inside TensorFlow
         model.summary()
-        history = train(model, folder, arguments, [StopAtAccuracy(threshold)], x=x, y=y,
-                        batch_size=arguments.batch_size)
+        history = train(model, folder, arguments, [StopAtAccuracy(threshold)], **data)
         results[name] = history, model.evaluate(x_test, y_test, verbose=0)[1]
     draw_curves({name: history for name, (history, _) in results.items()}, arguments.output_dir / "curves.png")
     draw_mistakes(x_test, y_test, model.predict(x_test, verbose=0), arguments.output_dir / "mistakes.png")

@@ -1,37 +1,41 @@
 """What happens on real machines: interruptions, wrong flags, models and pictures that are not what they should be."""
 
+import argparse
+import ast
 import csv
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
-from conftest import ROOT, SCRIPTS, metrics_of
+from conftest import ROOT, SCRIPTS, metrics_of, with_constants
 from test_download import assert_clear_failure
+
+SIGNED = {"--slope", "--intercept", "--filter"}  # numbers of any sign, with or without a point
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_numbers_out_of_range_are_errors_of_the_flag(script, load, capsys):
-    lesson = load(script)
-    with pytest.raises(SystemExit):
-        lesson.parse_arguments(["--help"])
-    text = capsys.readouterr().out
-    numeric = {"--epochs", "--batch-size", "--steps", "--seed", "--slope", "--intercept", "--stop-at", "--dropout",
-               "--split", "--filters"} & set(text.replace(",", " ").split())
-    for flag in numeric:
-        for value in ("-1", "1.5", "nan", "1e99", "text", "", "99999999999999999999"):
-            if (flag, value) in {("--slope", "1.5"), ("--slope", "-1"), ("--intercept", "1.5"), ("--intercept", "-1")}:
-                continue
+    lesson, numeric = load(script), {}
+    for node in ast.walk(ast.parse((ROOT / script).read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "add":
+            keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            if keywords.get("type", "Path") != "Path":
+                numeric[node.args[0].value] = int(keywords.get("nargs", 1))
+    assert numeric
+    for flag, count in numeric.items():
+        values = ["nan", "inf", "1e99", "text", "", "99999999999999999999"]
+        values += [] if flag in SIGNED else ["-1", "1.5"]
+        values += [] if flag in SIGNED | {"--seed", "--dropout"} else ["0"]
+        for value in values:
+            line = [f"{flag}={value}"] if count == 1 else [flag, *["1"] * (count - 1), value]
             with pytest.raises(SystemExit) as caught:
-                lesson.parse_arguments([f"{flag}={value}"])
-            assert caught.value.code == 2, (flag, value)
-        if flag not in ("--seed", "--slope", "--intercept", "--dropout"):
-            with pytest.raises(SystemExit):
-                lesson.parse_arguments([flag, "0"])
+                lesson.parse_arguments(line)
+            assert caught.value.code == 2 and f"argument {flag}" in capsys.readouterr().err, (flag, value)
     with pytest.raises(SystemExit) as caught:
         lesson.parse_arguments(["--no-such-flag"])
     assert caught.value.code == 2
@@ -44,19 +48,27 @@ def test_a_wrong_flag_is_refused_before_tensorflow_is_loaded(run):
     assert time.perf_counter() - start < 2
 
 
-def start_lesson_8(folder, drawn, environment, *flags):
-    command = [sys.executable, "TF_Dogs_Cats.py", "--data-dir", str(drawn / "cats_and_dogs_filtered"), *flags]
+def start_arguments(script, drawn):
+    folder = {"TF_Dogs_Cats.py": "cats_and_dogs_filtered", "TF_HappyVsSad_Face.py": "happy-or-sad"}[script]
+    return ["--data-dir", drawn / folder]
+
+
+def start_lesson(script, folder, drawn, environment, *flags):
+    """Start a lesson in `folder` and leave it running; its lines come at once."""
+    shutil.copy(ROOT / script, folder)
+    command = [sys.executable, script, *map(str, start_arguments(script, drawn)), *map(str, flags)]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env={**environment, "PYTHONUNBUFFERED": "1"})
+                            env=environment)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-@pytest.mark.parametrize("how, way", [(signal.SIGINT, []), (signal.SIGTERM, []), (signal.SIGKILL, ["--fast"])])
-def test_an_interrupted_training_goes_on_after_the_last_epoch(how, way, run, drawn, environment, tmp_path):
-    flags = ["--epochs", "8", "--batch-size", "8", *way]
-    run("TF_Dogs_Cats.py", "--help", folder=tmp_path)  # copies the script
-    process = start_lesson_8(tmp_path, drawn, environment, *flags)
-    outputs = tmp_path / "outputs" / "TF_Dogs_Cats"
+@pytest.mark.parametrize("script, how, way", [
+    ("TF_Dogs_Cats.py", signal.SIGINT, []), ("TF_HappyVsSad_Face.py", signal.SIGTERM, ["--stop-at", 1]),
+    ("TF_Dogs_Cats.py", signal.SIGKILL, ["--fast"])])
+def test_an_interrupted_training_goes_on_after_the_last_epoch(script, how, way, run, drawn, environment, tmp_path):
+    flags = ["--epochs", 8, "--batch-size", 8, *way]
+    process = start_lesson(script, tmp_path, drawn, environment, *flags)
+    outputs = tmp_path / "outputs" / script.removesuffix(".py")
     for line in process.stdout:
         if line.startswith("Epoch 4/"):
             break
@@ -68,7 +80,7 @@ def test_an_interrupted_training_goes_on_after_the_last_epoch(how, way, run, dra
         assert "Stopped. The same command goes on" in words
     assert (outputs / "backup" / "training_metadata.json").exists()
 
-    again = run("TF_Dogs_Cats.py", *start_arguments(drawn), *flags, folder=tmp_path)
+    again = run(script, *start_arguments(script, drawn), *flags, folder=tmp_path)
     assert again.returncode == 0, again.words
     assert "Epoch 1/8" not in again.stdout and "Epoch 8/8" in again.stdout
     with open(outputs / "history.csv", newline="") as lines:
@@ -79,70 +91,106 @@ def test_an_interrupted_training_goes_on_after_the_last_epoch(how, way, run, dra
     assert not (outputs / "backup").exists()
 
 
-def start_arguments(drawn):
-    return ["--data-dir", drawn / "cats_and_dogs_filtered"]
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-def test_changed_flags_start_anew_and_say_so(run, drawn, environment, tmp_path):
-    run("TF_Dogs_Cats.py", "--help", folder=tmp_path)
-    process = start_lesson_8(tmp_path, drawn, environment, "--epochs", "8", "--batch-size", "8")
-    for line in process.stdout:
-        if line.startswith("Epoch 3/"):
-            break
-    process.kill()
-    process.communicate()
-    again = run("TF_Dogs_Cats.py", *start_arguments(drawn), "--epochs", 1, "--steps", 1, folder=tmp_path)
-    assert again.returncode == 0 and "starting anew" in again.stdout and metrics_of(again)["epochs"] == 1
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-def test_killed_in_the_first_epoch(run, drawn, environment, tmp_path):
-    run("TF_Dogs_Cats.py", "--help", folder=tmp_path)
-    process = start_lesson_8(tmp_path, drawn, environment, "--epochs", "2", "--batch-size", "1")
+def test_killed_in_the_first_epoch_then_started_with_other_flags(run, drawn, environment, tmp_path):
+    process = start_lesson("TF_Dogs_Cats.py", tmp_path, drawn, environment, "--epochs", 2, "--batch-size", 1)
     for line in process.stdout:
         if line.startswith("Epoch 1/"):
             break
     process.kill()
     process.communicate()
     assert (tmp_path / "outputs" / "TF_Dogs_Cats" / "history.csv").read_text().count("\n") <= 1
-    again = run("TF_Dogs_Cats.py", *start_arguments(drawn), "--epochs", 2, "--batch-size", 1, folder=tmp_path)
-    assert again.returncode == 0 and metrics_of(again)["epochs"] == 2, again.words
+    again = run("TF_Dogs_Cats.py", *start_arguments("TF_Dogs_Cats.py", drawn), "--epochs", 1, "--steps", 1,
+                folder=tmp_path)
+    assert again.returncode == 0 and "starting anew" in again.stdout and metrics_of(again)["epochs"] == 1, again.words
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-def test_killed_while_the_backup_was_written(run, drawn, environment, tmp_path):
-    """Killed in the third epoch, and files of the backup are empty, as they are for a moment while Keras writes them,
-    or missing, as while it removes them.
+class Stopped(Exception):
+    """What the tests below raise in the middle of a training."""
 
-    With the spare copy of the first epoch the training goes on behind it; without, it starts anew.
+
+def train_tiny(lesson, folder, stop_in=None, when="begin", validation=True, **flags):
+    """Let `train` of a lesson fit a network of three weights for four epochs; return the epochs seen, and the history.
+
+    Stopped in epoch `stop_in`: at its "begin", or by Ctrl-C at its "end", just before the files are written.
     """
-    (tmp_path / "killed").mkdir()
-    run("TF_Dogs_Cats.py", "--help", folder=tmp_path / "killed")
-    flags = ["--epochs", "3", "--batch-size", "4"]
-    process = start_lesson_8(tmp_path / "killed", drawn, environment, *flags)
-    for line in process.stdout:
-        if line.startswith("Epoch 3/"):
-            break
-    process.kill()
-    process.communicate()
+    import tensorflow as tf
 
-    state, weights = "training_metadata.json", "latest.weights.h5"
-    cases = [([state], [], 2), ([weights], [], 2), ([state, f"{state}.bkp"], [], 1),
-             ([], [state], 1), ([], [weights], 1), ([], ["settings.json"], 1)]
-    for number, (empty, missing, first) in enumerate(cases):
-        folder = shutil.copytree(tmp_path / "killed", tmp_path / str(number))
-        for name in [*empty, *missing]:
-            file = folder / "outputs" / "TF_Dogs_Cats" / "backup" / name
-            assert file.stat().st_size
-            file.unlink() if name in missing else file.write_bytes(b"")
-        again = run("TF_Dogs_Cats.py", *start_arguments(drawn), *flags, folder=folder)
-        assert again.returncode == 0, again.words
-        assert re.findall(r"^Epoch (\d)/3", again.stdout, re.MULTILINE) == list("123"[first - 1:])
-        with open(folder / "outputs" / "TF_Dogs_Cats" / "history.csv", newline="") as lines:
-            assert [float(row["epoch"]) for row in csv.DictReader(lines)] == [0, 1, 2]
-        assert metrics_of(again)["epochs"] == 3
-        shutil.rmtree(folder)  # 150 MB
+    def stop(epoch, logs):
+        if epoch == stop_in and when == "begin":
+            raise Stopped
+        if epoch == stop_in:
+            signal.raise_signal(signal.SIGINT)
+
+    def handler(*_):
+        raise Stopped
+
+    tf.keras.backend.clear_session()  # the same names of layers and optimizer every time, as in a new process
+    model = tf.keras.Sequential([tf.keras.layers.Input((2,)), tf.keras.layers.Dense(1, activation="sigmoid")])
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+    x = np.random.default_rng(1).normal(size=(40, 2))
+    y = np.float32(x.sum(axis=1) > 0)
+    data, seen, history = {"validation_data": (x, y)} if validation else {}, [], None
+    watch = tf.keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
+    stopper = tf.keras.callbacks.LambdaCallback(**{f"on_epoch_{when}": stop})
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        history = lesson.train(model, folder, argparse.Namespace(epochs=4, **flags), [watch, stopper], x=x, y=y, **data)
+    except Stopped:
+        pass
+    finally:
+        assert signal.signal(signal.SIGINT, before) is handler  # whoever had the signals has them again
+    return seen, history
+
+
+@pytest.mark.parametrize("validation", [True, False], ids=["validation", "no validation"])
+def test_training_goes_on_with_and_without_validation(validation, load, tmp_path):
+    import tensorflow as tf
+    lesson = load("TF_Dogs_Cats.py")
+    assert train_tiny(lesson, tmp_path, stop_in=2, validation=validation) == ([0, 1, 2], None)
+    seen, history = train_tiny(lesson, tmp_path, validation=validation)
+    assert seen == [2, 3] and history["epoch"] == [0, 1, 2, 3] and ("val_loss" in history) == validation
+    assert lesson.read_history(tmp_path / "history.csv") == history
+    saved = tf.keras.models.load_model(tmp_path / "model.keras")
+    assert int(saved.optimizer.iterations) in ([8] if not validation else [2, 4, 6, 8])  # 40 pictures are two batches
+
+
+def test_ctrl_c_waits_until_the_files_of_the_epoch_are_whole(load, tmp_path):
+    """A backup that is left half written is a valid file with half of the weights: no later start could load it."""
+    lesson = load("TF_Dogs_Cats.py")
+    assert train_tiny(lesson, tmp_path, stop_in=1, when="end") == ([0, 1], None)
+    assert lesson.read_history(tmp_path / "history.csv")["epoch"] == [0, 1]
+    seen, history = train_tiny(lesson, tmp_path)
+    assert seen == [2, 3] and history["epoch"] == [0, 1, 2, 3]
+
+
+def test_other_flags_start_anew_and_say_so(load, tmp_path, capsys):
+    lesson = load("TF_Dogs_Cats.py")
+    train_tiny(lesson, tmp_path, stop_in=2)
+    assert "starting anew" not in capsys.readouterr().out
+    seen, history = train_tiny(lesson, tmp_path, seed=2)
+    assert seen == history["epoch"] == [0, 1, 2, 3] and "starting anew" in capsys.readouterr().out
+
+
+STATE, WEIGHTS = "backup/training_metadata.json", "backup/latest.weights.h5"
+
+
+@pytest.mark.parametrize("empty, missing, first", [
+    ([STATE], [], 1), ([WEIGHTS], [], 1), ([STATE, f"{STATE}.bkp"], [], 0),  # killed while Keras wrote them
+    ([], [STATE], 0), ([], [WEIGHTS], 0), ([], ["backup/settings.json"], 0),  # killed while Keras removed them
+    (["model.keras"], [], 0),  # killed while the best epoch was written: no later one need be as good
+])
+def test_killed_while_files_were_written_or_removed(empty, missing, first, load, tmp_path):
+    """Killed in the third epoch. It goes on behind the first, of which there is a spare copy, or starts anew."""
+    lesson = load("TF_Dogs_Cats.py")
+    train_tiny(lesson, tmp_path, stop_in=2)
+    for name in empty:
+        assert (tmp_path / name).stat().st_size
+        (tmp_path / name).write_bytes(b"")
+    for name in missing:
+        (tmp_path / name).unlink()
+    seen, history = train_tiny(lesson, tmp_path)
+    assert seen == list(range(first, 4)) and history["epoch"] == [0, 1, 2, 3]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no limit of this kind")
@@ -244,6 +292,11 @@ def test_models_that_are_missing_broken_or_of_another_lesson(trained, run, tmp_p
     (tmp_path / "other" / "model.keras").write_bytes(model.read_bytes())
     process = run("TF_Human_horse.py", "--output-dir", tmp_path / "other", "--predict", picture)
     assert_clear_failure(process, "'happy_or_sad'", "another lesson")
+    (tmp_path / "edited").mkdir()
+    shutil.copy(model, tmp_path / "edited")
+    text = with_constants("TF_HappyVsSad_Face.py", IMAGE_SIZE=(100, 100))  # a learner's change, and no new training
+    process = run("TF_HappyVsSad_Face.py", "--output-dir", tmp_path / "edited", "--predict", picture, text=text)
+    assert_clear_failure(process, "other pictures or classes", "train again")
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "model.keras").write_bytes(model.read_bytes()[:5000])
     process = run("TF_HappyVsSad_Face.py", "--output-dir", tmp_path / "cut", "--predict", picture)
@@ -262,6 +315,17 @@ def test_the_output_folder_is_a_file(run, drawn, tmp_path):
     process = run("TF_HappyVsSad_Face.py", "--data-dir", drawn / "happy-or-sad", "--output-dir", tmp_path / "file")
     assert_clear_failure(process, "file", "--output-dir")
     assert "Epoch" not in process.stdout  # known before the training, not after
+
+
+@pytest.mark.parametrize("script", sorted(set(SCRIPTS) - {"TF_Dogs_Cats_Visualization.py"}))
+def test_every_lesson_looks_at_its_output_folder_first(script, load, tmp_path):
+    """Before any data: the folder of the data is not there either. (Lesson 9 looks for lesson 8's model first.)"""
+    (tmp_path / "file").write_text("")
+    line = ["--output-dir", str(tmp_path / "file")]
+    if "--data-dir" in (ROOT / script).read_text():
+        line += ["--data-dir", str(tmp_path / "nowhere")]
+    with pytest.raises(OSError, match="file"):  # what the last lines of each script make one sentence of
+        load(script).main(load(script).parse_arguments(line))
 
 
 def test_an_empty_data_folder_and_a_missing_class(run, drawn, tmp_path):

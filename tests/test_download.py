@@ -83,11 +83,23 @@ def test_digits_are_downloaded_and_then_found(run, serve, drawn, cache):
         assert process.stdout.count("Downloading data from") == (1 if address != NOWHERE else 0)
 
 
-def test_second_address_is_used_when_the_first_has_it_not(load, serve, drawn, tmp_path, monkeypatch, capsys):
+class FailingHandler(QuietHandler):
+    """Answers everything with 500, Internal Server Error."""
+
+    def do_GET(self):
+        self.send_error(500)
+
+
+@pytest.mark.parametrize("handler", [QuietHandler, FailingHandler], ids=["404", "500"])
+def test_second_address_is_used_when_the_first_has_it_not(handler, load, serve, drawn, tmp_path, monkeypatch):
     lesson = load("TF_Human_horse.py")
     monkeypatch.setattr(lesson, "CACHE", tmp_path)
-    monkeypatch.setattr(lesson, "SERVERS", [serve(drawn / "rps"), serve(drawn / "archives")])  # the first: 404
     monkeypatch.setattr(lesson, "ARCHIVES", drawn_archives(drawn, *HORSES))
+    first = serve(drawn / "rps", handler)  # which has other files
+    monkeypatch.setattr(lesson, "SERVERS", [first, first])
+    with pytest.raises(SystemExit, match=f"(?s){first}/horse-or-human.zip.* nor {first}/horse-or-human.zip"):
+        lesson.download()
+    monkeypatch.setattr(lesson, "SERVERS", [first, serve(drawn / "archives")])
     lesson.download()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(HORSES)
 
@@ -177,6 +189,17 @@ def test_a_killed_download_does_not_stop_the_next_run(run, environment, serve, d
     process.send_signal(signal.SIGKILL)
     process.wait()
     again = run("TF_Human_horse.py", *QUICK, text=horses(drawn, serve(drawn / "archives")), env=cache)
+    assert again.returncode == 0, again.words
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_run_killed_while_it_unpacks_does_not_stop_the_next(run, serve, drawn, cache):
+    text, unpack = horses(drawn, serve(drawn / "archives")), 'shutil.unpack_archive(file, f"{home}/unpacked", "zip")\n'
+    assert text.count(unpack) == 1
+    half = "; next(Path(home).rglob('*.png')).unlink(); os.kill(os.getpid(), 9)\n"
+    killed = text.replace(unpack, unpack.strip() + half)
+    assert run("TF_Human_horse.py", *QUICK, text=killed, env=cache).returncode == -signal.SIGKILL
+    again = run("TF_Human_horse.py", *QUICK, text=text, env=cache)
     assert again.returncode == 0, again.words
 
 

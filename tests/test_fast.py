@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from conftest import ROOT, SCRIPTS
 
 AUGMENTED = ["TF_Dogs_Cats.py", "TF_Human_horse_Augmentation.py", "TF_Dogs_Cats_Transfer_Learning.py",
              "TF_RockPaperScissors.py", "TF_sign_language.py"]
@@ -76,6 +77,20 @@ def test_fast_feeds_the_same_pictures(script, folder, mode, free, load, drawn, m
     first, second = (list(fast.as_numpy_iterator()) for _ in range(2))
     assert in_order(first) == in_order(second) == expected
     assert any((one[0] != other[0]).any() for one, other in zip(first, second) if one[0].shape == other[0].shape)
+
+
+def test_no_epoch_waits_for_the_tuning_thread_of_tf_data(load):
+    """Every Dataset of --fast goes through `ahead`, and what is derived from it keeps the options."""
+    import tensorflow as tf
+    data = load("TF_Human_horse.py").ahead(tf.data.Dataset.range(5))
+    assert list(data.as_numpy_iterator()) == [0, 1, 2, 3, 4] and len(data) == 5
+    assert data.options().autotune.enabled is False and data.take(2).options().autotune.enabled is False
+    for script in SCRIPTS:
+        source = (ROOT / script).read_text()
+        if "def ahead(" in source:
+            assert source.count("prefetch(") == 1 and source.count("ahead(") > 1 and "AUTOTUNE" not in source, script
+        else:
+            assert '"--fast"' not in source, script
 
 
 def test_free_memory_is_that_of_this_machine(load):

@@ -241,8 +241,8 @@ def build_model(arguments: argparse.Namespace) -> tf.keras.Model:
         inception = tf.keras.applications.InceptionV3(
             include_top=False, input_tensor=scaled, weights=str(arguments.weights or "imagenet"))
     except Exception as error:
-        sys.exit(f"No InceptionV3 weights: {str(error).splitlines()[0]} Check the network and start again, or name the "
-                 "file inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5 with --weights.")
+        sys.exit(f"No InceptionV3 weights ({str(error).splitlines()[0]}). Check the network and start again, or name "
+                 "the file inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5 with --weights.")
     inception.trainable = False  # what it learned from ImageNet stays as it is; only the head below learns
     features = inception.get_layer("mixed7").output  # [batch, 7, 7, 768]: deep enough to be general, not yet ImageNet's
     head = layers.Flatten()(features)  # 37,632 numbers: the next layer alone has 38.5 million weights

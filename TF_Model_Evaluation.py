@@ -117,7 +117,8 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
         shape = np.frombuffer(content, ">i4", dimensions, offset=4)
         return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        sys.exit(f"{file} is not a whole idx file: {error}. Fetch it again.")
+        sys.exit(f"{file} is not a whole idx file ({error}): fetch it again, or name with --data-dir the folder that "
+                 f"holds {LAYOUT}.")
 
 
 def check_data(images: np.ndarray, labels: np.ndarray) -> None:

@@ -287,6 +287,17 @@ def evaluation(results: Results) -> str:
             f"of {len(runs)} runs.")
 
 
+def rates(results: Results) -> str:
+    words = []
+    for script, (title, *_) in TITLES.items():
+        course, fast = (statistics.median(pair[way]["share_of_matrix_rate"]
+                                          for pair in results.content["speed"][script]["pairs"])
+                        for way in ("course", "fast"))
+        words.append(f"lesson {title.split('.')[0]} {fast:.0%} (the course's way {course:.0%})")
+    return (f"With `--fast`, training reaches this share of the rate of matrix products in its precision: "
+            f"{', '.join(words)}.")
+
+
 def memory(results: Results) -> str:
     lines = ["| lesson | to download | memory at most | with `--fast` | output |", "|---|---|---|---|---|"]
     for script, needs in results.content["needs"].items():
@@ -298,7 +309,7 @@ def memory(results: Results) -> str:
 
 BLOCKS = {function.__name__: function for function in (
     table, hello, fashion, convolutions, digits, horses, happy, saving, dogs, inside, splitting, augmented_horses,
-    transfer, dropout, course_scale, hands, signs, evaluation, memory)}
+    transfer, dropout, course_scale, hands, signs, evaluation, rates, memory)}
 
 
 def render(text: str, results: Results) -> str:

@@ -11,7 +11,7 @@ You learn to
   python TF_Human_horse.py --predict me.jpg you.png  # classify your own pictures with the saved model
   python TF_Human_horse.py --epochs 2 --steps 5      # only a quick look
 
-Expect a validation accuracy of .87 to .94 at the best epoch, four minutes on a two-core CPU, and 160 MB to
+Expect a validation accuracy of .87 to .94 at the best epoch, three minutes on a two-core CPU, and 160 MB to
 download once. The pictures are Laurence Moroney's computer-drawn horses and humans: for training they stand in
 landscapes, for validation before plain white, so the validation accuracy jumps.
 """

@@ -11,7 +11,7 @@ You learn to
   python TF_fashion_mnist.py --stop-at 0.85     # see the callback stop it
   python TF_fashion_mnist.py --class-name Bag   # look at three bags in step 4
 
-Expect a test accuracy of about .87 without and .90 with convolutions, three minutes on a two-core CPU, and 31 MB to
+Expect a test accuracy of about .87 without and .90 with convolutions, two minutes on a two-core CPU, and 31 MB to
 download once. Fashion-MNIST: Zalando Research, MIT licence.
 """
 # /// script

@@ -10,7 +10,7 @@ You learn to
   python TF_hand_writing_recognition.py --epochs 3           # give it less time
   python TF_hand_writing_recognition.py --predict seven.jpg  # your own digit, dark on white paper
 
-Expect a test accuracy of about .98 without and .985 to .99 with convolutions, three minutes on a two-core CPU, and
+Expect a test accuracy of about .98 without and .985 to .99 with convolutions, two minutes on a two-core CPU, and
 11 MB to download once. MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.
 """
 # /// script

@@ -1,5 +1,6 @@
 """What --fast does differently: the warp, the feeding, the precision, the features; and that every lesson has it."""
 
+import argparse
 import os
 
 import numpy as np
@@ -91,6 +92,22 @@ def test_no_epoch_waits_for_the_tuning_thread_of_tf_data(load):
             assert source.count("prefetch(") == 1 and source.count("ahead(") > 1 and "AUTOTUNE" not in source, script
         else:
             assert '"--fast"' not in source, script
+
+
+def test_features_that_do_not_fit_in_memory_are_computed_in_every_epoch(load, drawn, monkeypatch, capsys, tmp_path):
+    import tensorflow as tf
+    lesson = load("TF_Dogs_Cats_Transfer_Learning.py")
+    monkeypatch.setattr(lesson, "free_memory", lambda: 1000)
+    monkeypatch.setattr(lesson, "train", lambda model, folder, arguments, **data: data)
+    flow = tf.keras.preprocessing.image.ImageDataGenerator().flow_from_directory(
+        drawn / "cats_and_dogs_filtered" / "train", target_size=lesson.IMAGE_SIZE, classes=lesson.CLASSES,
+        class_mode="binary", batch_size=7)
+    model = tf.keras.Sequential([tf.keras.layers.Input((*lesson.IMAGE_SIZE, 3)),
+                                 tf.keras.layers.MaxPooling2D(50, name="mixed7")])
+    data = lesson.train_fast(model, flow, flow, argparse.Namespace(steps=None, output_dir=tmp_path))
+    assert "they are computed again in every epoch" in capsys.readouterr().out
+    pictures, _ = next(iter(data["x"]))  # not features
+    assert pictures.shape == (7, *lesson.IMAGE_SIZE, 3) and len(data["x"]) == len(flow)
 
 
 def test_free_memory_is_that_of_this_machine(load):

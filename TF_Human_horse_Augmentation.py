@@ -10,7 +10,7 @@ You learn to
   python TF_Human_horse_Augmentation.py --compare other/history.csv  # beside the curves of another run of lesson 5
   python TF_Human_horse_Augmentation.py --predict me.jpg           # classify your own picture with the saved model
 
-Expect a best validation accuracy of about .86, no better than lesson 5's, ten minutes on a two-core CPU, and lesson
+Expect a best validation accuracy of about .86, no better than lesson 5's, eight minutes on a two-core CPU, and lesson
 5's 160 MB to download once. 25 epochs, not lesson 5's 15: pictures that are never the same take longer to learn.
 The pictures are Laurence Moroney's computer-drawn horses and humans: for training they stand in landscapes, for
 validation before plain white, and that is nothing that turning and zooming could teach.

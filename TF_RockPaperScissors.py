@@ -69,7 +69,7 @@ def build_model() -> tf.keras.Model:
 def main(arguments: argparse.Namespace) -> None:
     output = arguments.output_dir
     if arguments.predict:
-        return predict(arguments.predict, output / "model.keras")
+        return predict(arguments.predict, output / "model.keras", load_picture)
     output.mkdir(parents=True, exist_ok=True)
     tf.keras.utils.set_random_seed(arguments.seed)
     folders = [arguments.data_dir / name if arguments.data_dir else download(f"{SERVER}/{name}.zip", sha256)
@@ -160,7 +160,7 @@ def keep_in_memory(flow) -> tf.data.Dataset:
         pictures = np.fromiter(pool.map(load_picture, flow.filepaths), np.dtype((np.uint8, (*IMAGE_SIZE, 3))))
     labels = tf.one_hot(flow.labels, flow.num_classes) if flow.class_mode == "categorical" else np.float32(flow.labels)
     limits, dice = flow.image_data_generator, tf.random.Generator.from_seed(flow.seed)
-    return make_batches(pictures, labels, flow.batch_size, lambda batch: augment(batch, limits, dice) * limits.rescale)
+    return make_batches(pictures, labels, flow.batch_size, lambda batch: augment(batch, limits, dice))
 
 
 def load_picture(file: Path) -> np.ndarray:
@@ -183,14 +183,14 @@ def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.da
 
 
 def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor:
-    """Return a random variant of each picture [n, height, width, channels], as `limits`, an ImageDataGenerator, allows.
+    """Return what `limits`, an ImageDataGenerator, makes of pictures [n, height, width, channels]: scaled variants.
 
     All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
         return dice.uniform([tf.shape(pictures)[0]], low, high)
 
-    pictures = tf.cast(pictures, tf.float32)
+    pictures = tf.cast(pictures, tf.float32) * limits.rescale
     if vars(limits) == vars(type(limits)(rescale=limits.rescale)):  # a generator that changes nothing but the scale
         return pictures
     for name in ("brightness_range", "channel_shift_range", "featurewise_center", "featurewise_std_normalization",
@@ -206,8 +206,8 @@ def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor
     cos, sin, x, y = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # (x, y): it turns about the middle
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
     right, down = x - a * x - b * y + cos * shift_x - sin * shift_y, y - c * x - d * y + sin * shift_x + cos * shift_y
-    maps = tf.stack([a, b, right, c, d, down, tf.zeros_like(a), tf.zeros_like(a)], axis=1)
-    return tf.keras.ops.image.affine_transform(pictures, maps, fill_mode=limits.fill_mode, fill_value=limits.cval)
+    maps, edge = tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1), limits.cval * limits.rescale
+    return tf.keras.ops.image.affine_transform(pictures, maps, fill_mode=limits.fill_mode, fill_value=edge)
 
 
 def use_bfloat16_where_native() -> None:
@@ -260,14 +260,14 @@ def draw_confusion_matrix(truth: np.ndarray, predicted: np.ndarray, names: list[
     return matrix
 
 
-def predict(files: list[Path], model_file: Path) -> None:
-    """Print the class of each picture, and how sure the saved model is of it."""
+def predict(files: list[Path], model_file: Path, load) -> None:
+    """Print the class of each picture, and how sure the saved model is; `load` reads a file as the network needs it."""
     try:
         model = tf.keras.models.load_model(model_file)
     except Exception as error:
         sys.exit(f"{error} Train first, or name the folder of a trained model with --output-dir.")
     for file in files:
-        scores = model.predict(load_picture(file)[np.newaxis] * RESCALE, verbose=0)[0]  # a batch of one
+        scores = model.predict(load(file)[np.newaxis] * RESCALE, verbose=0)[0]  # a batch of one, scaled as in training
         scores = [1 - scores[0], scores[0]] if len(scores) == 1 else scores  # one sigmoid, or a softmax
         print(f"{file}: {CLASSES[np.argmax(scores)]} ({max(scores):.1%} sure)")
 

@@ -1,188 +1,43 @@
 """Lesson 2: Fashion-MNIST - ten kinds of clothes, first without and then with convolutions.
 
 You learn to
-  1. build a network of one hidden layer that tells ten classes apart: Flatten, Dense, softmax;
-  2. write a callback of your own that stops the training at an accuracy you choose;
-  3. put convolutions and poolings before it, and gain some percent;
+  1. build a network of one hidden layer that tells ten classes apart;
+  2. write a callback, your own code that Keras calls after each epoch, to stop the training at a threshold;
+  3. put convolutions before the hidden layer, and gain some percent;
   4. look into them: what each layer makes of three pictures of the same class.
 
-  python TF_fashion_mnist.py                    # all four steps
-  python TF_fashion_mnist.py --fast             # the same, sooner
-  python TF_fashion_mnist.py --stop-at 0.85     # see the callback stop it
-  python TF_fashion_mnist.py --class-name Bag   # look at three bags in step 4
+  python -m pip install "tensorflow==2.21.*" matplotlib
+  python TF_fashion_mnist.py                                       # all four steps
+  python TF_fashion_mnist.py --class-name Bag                      # look at three bags in step 4
+  python TF_fashion_mnist.py --stop-at 0.85 --output-dir outputs/try   # see the callback stop the training
 
-Expect a test accuracy of about .87 without and .90 with convolutions, two minutes on a two-core CPU, and 31 MB to
-download once. Fashion-MNIST: Zalando Research, MIT licence.
+Expect a test accuracy of about .87 without and .90 with convolutions, after one to three minutes on a two-core CPU.
+31 MB are downloaded once. Fashion-MNIST: Zalando Research, MIT licence.
 """
 # /// script
-# requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow>=2.21,<2.22", "numpy>=1.26,<3", "matplotlib>=3.9,<4"]
+# requires-python = ">=3.11"
+# dependencies = ["tensorflow==2.21.*", "matplotlib"]
 # ///
 
 import argparse
-import csv
 import gzip
 import json
 import os
-import shutil
-import signal
 import socket
 import sys
-import tempfile
 import time
-import zipfile
-import zlib
 from pathlib import Path
 
-SERVERS = ["https://storage.googleapis.com/tensorflow/tf-keras-datasets",
-           "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"]
-FILES = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
-         "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
-LAYOUT = "the four idx .gz files"
-CACHE = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "datasets")
-MODEL_NAME = "fashion"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+if "--plain" not in sys.argv:
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions on processors without AVX-512, too
+
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
-RESCALE = 1 / 255  # pixels 0..255 become 0..1, in training and in prediction alike
-
-
-def whole_number(text: str, least: int = 1) -> int:
-    """Return `text` as an integer of at least `least`; anything else is an argparse error."""
-    if not (text.isascii() and text.isdigit() and least <= int(text[:20]) < 2**31):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
-    return int(text)
-
-
-def share(text: str) -> float:
-    """Return `text` as a number above 0 and up to 1; anything else, nan included, is an argparse error."""
-    if not 0 < float(text) <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 1")
-    return float(text)
-
-
-def parse_arguments(line: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--epochs", type=whole_number, default=5, metavar="N", help="passes over the pictures, at most (%(default)s)")
-    add("--batch-size", type=whole_number, metavar="N", help="pictures in one step (32; 128 with --fast)")
-    add("--steps", type=whole_number, metavar="N", help="at most N batches an epoch, for a quick try")
-    add("--stop-at", type=share, default=0.95, metavar="SHARE", help="stop above this training accuracy (%(default)s)")
-    add("--class-name", choices=CLASSES, default="Ankle boot", help="whose pictures step 4 draws (%(default)s)")
-    add("--fast", action="store_true", help="the same lesson in a fraction of the time")
-    add("--seed", type=lambda text: whole_number(text, 0), default=1, metavar="N", help="start of chance (%(default)s)")
-    add("--data-dir", type=Path, metavar="DIR", help=f"no download: the folder that holds {LAYOUT}")
-    add("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), metavar="DIR", help="(%(default)s)")
-    return parser.parse_args(line)
-
-
-if __name__ == "__main__":
-    arguments = parse_arguments()  # before the slow imports: --help and a wrong flag answer at once
-    sys.stdout.reconfigure(line_buffering=True)  # a line is seen at once, also through a pipe or in a log
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit("\nStopped. The same command goes on after the last finished epoch."))
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-standard_error = os.dup(2)
-os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow's greeting goes there, whatever the log level
-try:
-    import matplotlib.pyplot as plt
-    import numpy as np
-    import tensorflow as tf
-except ImportError as error:
-    sys.exit(f"{error}. Install what the lesson needs: python -m pip install tensorflow numpy matplotlib")
-finally:
-    os.dup2(standard_error, 2)
-
-
-def download_file(addresses: list[str], target: Path, sha256: str | None = None) -> None:
-    """Download one file to `target` from the first of `addresses` that has it; exit when none has.
-
-    `target` appears when it is whole and checked (by `sha256`, and a .gz by its own checksum), never half done.
-    """
-    socket.setdefaulttimeout(60)  # seconds: a server that falls silent is an error, not an endless wait
-    failures = []
-    for address in addresses:
-        if target.exists():
-            return
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix="download-", ignore_cleanup_errors=True) as home:
-                file = tf.keras.utils.get_file(target.name, address, file_hash=sha256, cache_dir=home)
-                if target.suffix == ".gz":
-                    gzip.decompress(Path(file).read_bytes())
-                os.replace(file, target)
-        except Exception as error:
-            failures.append(f"{address} ({str(error).rpartition(' -- ')[2]})")  # Keras puts the address before it
-    if not target.exists():
-        sys.exit(f"Could not download {' nor '.join(failures)}. Check the network and start again, or fetch the file "
-                 "elsewhere and name its folder with --data-dir.")
-
-
-def read_idx(file: Path, dimensions: int) -> np.ndarray:
-    """Return the array of bytes 0..255 in an idx .gz file (format: yann.lecun.com/exdb/mnist); exit when it is none."""
-    try:
-        content = gzip.decompress(file.read_bytes())
-        if content[:4] != bytes([0, 0, 8, dimensions]):  # 8: unsigned bytes
-            raise ValueError(f"it does not begin as one with {dimensions} dimensions")
-        shape = np.frombuffer(content, ">i4", dimensions, offset=4)
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        sys.exit(f"{file} is not a whole idx file ({error}): fetch it again, or name with --data-dir the folder that "
-                 f"holds {LAYOUT}.")
-
-
-def check_data(images: np.ndarray, labels: np.ndarray) -> None:
-    """Exit when these are not pictures [n, 28, 28] of 0..255 with a label 0..9 each."""
-    if images.dtype != np.uint8 or images.shape != (len(labels), 28, 28) or labels.ndim != 1 or len(labels) == 0:
-        sys.exit(f"Pictures {images.dtype} {images.shape} and labels {labels.shape} do not belong together: fetch the "
-                 "files again, 28x28 pictures of 0..255 and a label for each.")
-    if labels.max() >= len(CLASSES):
-        sys.exit(f"There is a label {labels.max()} among the data; the classes are 0 to {len(CLASSES) - 1}.")
-
-
-def load_data(data_dir: Path | None) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return (pictures, labels) for training (60,000) and for the test (10,000); pictures [n, 28, 28] of 0..255."""
-    if data_dir is None:
-        for name in FILES:  # load_data() downloads too, but it neither checks nor repairs what arrived
-            download_file([f"{server}/{name}" for server in SERVERS], CACHE / "fashion-mnist" / name)
-        return tf.keras.datasets.fashion_mnist.load_data()
-    images, labels, test_images, test_labels = (read_idx(data_dir / name, 1 + 2 * ("idx3" in name)) for name in FILES)
-    return (images, labels), (test_images, test_labels)
-
-
-def use_native_bfloat16() -> None:
-    """Let Keras compute in bfloat16, half as long as float32, where this machine multiplies it natively."""
-    gpus, cpu = tf.config.list_physical_devices("GPU"), Path("/proc/cpuinfo")
-    if gpus:
-        native = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
-    else:
-        native = cpu.exists() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpu.read_text().split())
-    if native:
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
-
-
-def ahead(data: tf.data.Dataset) -> tf.data.Dataset:
-    """Return `data` with two batches always made in advance, while the network computes."""
-    options = tf.data.Options()
-    options.autotune.enabled = False  # its thread looks in ever more rarely, and the end of every epoch waits for it
-    return data.prefetch(2).with_options(options)
-
-
-def build_model(convolutional: bool) -> tf.keras.Model:
-    """Return a network: pictures [batch, 28, 28, 1] of 0..1 in, a probability for each class [batch, 10] out."""
-    layers = tf.keras.layers
-    convolutions = [
-        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # 28x28 pixels -> 13x13 places, 64 filters
-        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # -> 5x5 places
-    ] if convolutional else []
-    model = tf.keras.Sequential([
-        layers.Input((28, 28, 1)),
-        *convolutions,
-        layers.Flatten(),
-        layers.Dense(128, activation="relu"),
-        layers.Dense(len(CLASSES), activation="softmax", dtype="float32"),
-    ], name=MODEL_NAME)
-    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
+RESCALE = 1 / 255  # pixels 0..255 become 0..1, the scale for which a network's first weights are made
 
 
 class StopAtAccuracy(tf.keras.callbacks.Callback):
@@ -192,172 +47,195 @@ class StopAtAccuracy(tf.keras.callbacks.Callback):
         super().__init__()
         self.threshold = threshold
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None):  # Keras calls this after each epoch, with the epoch's numbers in `logs`
         if logs["accuracy"] > self.threshold:
-            print(f"Training accuracy above {self.threshold:.1%} in epoch {epoch + 1}: the callback stops here.")
+            print(f"\nTraining accuracy is above {self.threshold:.1%} after epoch {epoch + 1}: stopping here.")
             self.model.stop_training = True
 
 
-def read_history(file: Path) -> dict[str, list[float]]:
-    """Return the columns of a history.csv, one entry an epoch: where an epoch was repeated its last row counts."""
-    with open(file, newline="") as lines:
-        rows = list({row["epoch"]: row for row in csv.DictReader(lines)}.values())
-    return {name: [float(row[name]) for row in rows] for name in rows[0] if rows[0][name] != "NA"}
-
-
-def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, callbacks=(), **data) -> dict:
-    """Fit `model` to `data` (the arguments of `fit`); return the history, a list per column and an entry an epoch.
-
-    Leaves history.csv and model.keras (the best epoch where there is validation) in `folder`. After an interruption
-    the same command goes on behind the last finished epoch; with other settings it starts anew.
-    """
-    log, best, backup, starts = folder / "history.csv", folder / "model.keras", folder / "backup", []
-    note, state, weights = (backup / name for name in ("settings.json", "training_metadata.json", "latest.weights.h5"))
-    settings, earlier = json.dumps([vars(arguments), model.to_json()], default=str), Path(f"{state}.bkp")
-    if state.exists() and not state.read_text() and earlier.exists():
-        earlier.replace(state)  # killed just when Keras wrote it: the copy it keeps counts
-    resume = (all(file.exists() for file in (log, note, state, weights)) and state.read_text()
-              and note.read_text() == settings and zipfile.is_zipfile(best))
-    if not resume:
-        if note.exists():
-            print("The run that was interrupted had other settings or no finished epoch: starting anew.")
-        shutil.rmtree(backup, ignore_errors=True)
-        log.unlink(missing_ok=True)
-        backup.mkdir(parents=True)
-        note.write_text(settings)
-    keep_best = {"monitor": "val_accuracy", "mode": "max", "save_best_only": True,
-                 "initial_value_threshold": max(read_history(log).get("val_accuracy", [0])) if resume else None}
-    stop, waiting = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}, []
-
-    def end_epoch(epoch, logs):
-        logs.update(seconds=time.perf_counter() - starts[-1])
-        for number in stop:  # the next callbacks write files: Ctrl-C has to wait until they are whole
-            signal.signal(number, lambda number, frame: waiting.append(number))
-
-    def let_stop(epoch, logs):
-        for number, handler in stop.items():
-            signal.signal(number, handler)
-        for number in waiting:
-            signal.raise_signal(number)
-
-    model.fit(**data, epochs=arguments.epochs, verbose=1 if sys.stdout.isatty() else 2, callbacks=[
-        tf.keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter()), on_epoch_end=end_epoch),
-        *callbacks,
-        tf.keras.callbacks.ModelCheckpoint(best, **(keep_best if "validation_data" in data else {})),
-        tf.keras.callbacks.CSVLogger(log, append=True),
-        tf.keras.callbacks.BackupAndRestore(backup, double_checkpoint=True),  # everything else is on disk by now
-        tf.keras.callbacks.LambdaCallback(on_epoch_end=let_stop),
+def build_model(convolutional: bool, steps_per_execution: int = 1) -> tf.keras.Model:
+    """Return a network: pictures [batch, 28, 28, 1] of 0..1 in, a probability for each class [batch, 10] out."""
+    layers = tf.keras.layers
+    convolutions = [
+        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # 64 filters look for edges; half the size
+        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # combinations of edges: a collar, a heel
+    ] if convolutional else []
+    model = tf.keras.Sequential([
+        layers.Input((28, 28, 1)),  # one channel: grey
+        *convolutions,
+        layers.Flatten(),  # a dense layer needs its numbers in one row: 784 pixels, or 5 x 5 x 64 after convolutions
+        layers.Dense(128, activation="relu"),  # 128 neurons, each of which weighs all of these numbers
+        layers.Dense(len(CLASSES), activation="softmax", dtype="float32"),  # ten probabilities that sum to 1
     ])
-    history = read_history(log)
-    with open(log, "w", newline="") as lines:
-        csv.writer(lines).writerows([history, *zip(*history.values())])
-    return history
-
-
-def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss of each run over the epochs: training dashed, validation solid, a star at its best."""
-    figure, axes = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
-    for axis, name in zip(axes, ("accuracy", "loss")):
-        for number, (label, history) in enumerate(histories.items()):
-            if name not in history:
-                continue
-            epochs, look = np.arange(1, len(history[name]) + 1), {"color": f"C{number}", "markersize": 4}
-            axis.plot(epochs, history[name], ".--", label=f"{label}: training", **look)
-            if f"val_{name}" in history:
-                best = np.argmax(history["val_accuracy"])
-                axis.plot(epochs, history[f"val_{name}"], "o-", label=f"{label}: validation, best in epoch {best + 1}",
-                          **look)
-                axis.plot(best + 1, history[f"val_{name}"][best], "*", **{**look, "markersize": 16})
-        axis.set(xlabel="epoch", ylabel=name)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3)
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.savefig(file, dpi=100)
-
-
-def draw_layers(model: tf.keras.Model, pictures: np.ndarray, title: str, file: Path) -> None:
-    """Draw three pictures [3, 28, 28, 1], a row each, and what every convolution and pooling makes of them.
-
-    Of each layer's 64 filters it takes the one that answers most differently over the three pictures.
-    """
-    layers = model.layers[:4]  # the two convolutions, each with its pooling
-    look_inside = tf.keras.Model(model.inputs, [layer.output for layer in layers])
-    figure, axes = plt.subplots(3, len(layers) + 1, figsize=(3 * (len(layers) + 1), 9.4), layout="constrained")
-    figure.suptitle(title, fontsize=16)
-    answers = [np.float32(maps) for maps in look_inside.predict(pictures, verbose=0)]
-    for column, (name, maps) in enumerate([("picture", pictures), *zip([layer.name for layer in layers], answers)]):
-        best = int(np.argmax(maps.std(axis=(0, 1, 2))))
-        for row in range(3):
-            axes[row, column].imshow(maps[row, :, :, best], cmap="gray" if column == 0 else "viridis")
-            axes[row, column].axis("off")
-        axes[0, column].set_title(f"{name}\n{maps.shape[1]} x {maps.shape[2]}" + (f", filter {best}" if column else ""))
-    figure.savefig(file, dpi=80)
-
-
-def report(model: tf.keras.Model, history: dict, arguments: argparse.Namespace, pictures: int, **facts) -> None:
-    """Write metrics.json and print what matters of it; `facts` are those of this lesson alone."""
-    gpus, seconds, epochs = tf.config.list_physical_devices("GPU"), sum(history["seconds"]), len(history["epoch"])
-    device = gpus[0].name if gpus else f"CPU, {os.cpu_count()} cores"
-    best = {"best_validation_accuracy": max(history["val_accuracy"])} if "val_accuracy" in history else {}
-    facts = {"lesson": Path(__file__).stem, "accuracy": history["accuracy"][-1], **best, **facts}
-    (arguments.output_dir / "metrics.json").write_text(json.dumps({
-        **facts, "epochs": epochs, "seconds": seconds, "seconds_per_epoch": seconds / epochs, "seed": arguments.seed,
-        "arguments": vars(arguments), "device": device, "precision": model.dtype_policy.name, "pictures": pictures,
-        "tensorflow": tf.__version__, "keras": tf.keras.__version__}, indent=2, default=str) + "\n")
-    print(", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in facts.items() if "accuracy" in name))
-    print(f"{epochs} epochs in {seconds:.0f} s on {device}, in {model.dtype_policy.name}; "
-          f"figures, model and numbers are in {arguments.output_dir}")
-
-
-def show_figures() -> None:
-    """Open a window for the figures where there is a screen, and a person before it."""
-    if plt.gcf().canvas.required_interactive_framework and sys.stdout.isatty():
-        plt.show()
+    # The labels are plain numbers, 0 to 9: that is what "sparse" means. Adam adapts the step to each weight.
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"],
+                  steps_per_execution=steps_per_execution)
+    return model
 
 
 def main(arguments: argparse.Namespace) -> None:
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    output = arguments.output_dir
+    output.mkdir(parents=True, exist_ok=True)
     tf.keras.utils.set_random_seed(arguments.seed)
-    arguments.batch_size = arguments.batch_size or (128 if arguments.fast else 32)
-    limit = arguments.steps and arguments.steps * arguments.batch_size  # None: all pictures
-    (images, labels), (test_images, test_labels) = load_data(arguments.data_dir)
-    check_data(images, labels)
-    check_data(test_images, test_labels)
-    x, y = images[:limit, ..., np.newaxis] * np.float32(RESCALE), labels[:limit]
-    x_test, y_test = test_images[:limit, ..., np.newaxis] * np.float32(RESCALE), test_labels[:limit]
+    (x, y), (x_test, y_test) = load_mnist(tf.keras.datasets.fashion_mnist, arguments.data_dir)
 
-    data = {"x": x, "y": y, "batch_size": arguments.batch_size}
-    if arguments.fast:  # the same pictures to the same network, in fewer and cheaper steps
-        use_native_bfloat16()
-        pairs = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x))
-        data = {"x": ahead(pairs.batch(arguments.batch_size)), "shuffle": False}  # the Dataset shuffles itself
+    # [n, 28, 28] becomes [n, 28, 28, 1], for a convolution expects channels; training and test are scaled alike.
+    x, x_test = (pictures[..., np.newaxis] * np.float32(RESCALE) for pictures in (x, x_test))
+    draw_batch((x[:10], y[:10]), output / "pictures.png")  # look at the data before you train on them
 
-    results = {}
+    data, at_once = {"x": x, "y": y, "batch_size": arguments.batch_size}, 1
+    if not arguments.plain:  # the same pictures to the same network, in larger steps, 20 of them without a break
+        use_bfloat16_where_native()
+        data, at_once = {"x": make_batches(x, y, arguments.batch_size), "shuffle": False}, 20
+
+    histories, accuracies, start = {}, {}, time.perf_counter()
     for name, convolutional in (("dense", False), ("convolutional", True)):
         print(f"\nThe {name} network")
-        folder = arguments.output_dir if convolutional else arguments.output_dir / "dense"
-        folder.mkdir(exist_ok=True)
-        model = build_model(convolutional)
-        model.steps_per_execution = 20 if arguments.fast else 1  # so many steps in a row stay inside TensorFlow
+        model = build_model(convolutional, at_once)
         model.summary()
-        history = train(model, folder, arguments, [StopAtAccuracy(arguments.stop_at)], **data)
-        results[name] = history, model.evaluate(x_test, y_test, verbose=0)[1]
-    draw_curves({name: history for name, (history, _) in results.items()}, arguments.output_dir / "curves.png")
+        histories[name] = model.fit(**data, epochs=arguments.epochs, callbacks=[
+            StopAtAccuracy(arguments.stop_at),
+            tf.keras.callbacks.ModelCheckpoint(output / "model.keras"),  # both write here: the second network stays
+            tf.keras.callbacks.CSVLogger(output / "history.csv"),
+        ]).history
+        accuracies[name] = model.evaluate(x_test, y_test, verbose=0)[1]  # on pictures that it has never seen
+    seconds = time.perf_counter() - start
+
+    draw_curves(histories, output / "curves.png")
     three = x_test[y_test == CLASSES.index(arguments.class_name)][:3]
-    if len(three) == 3:
-        draw_layers(model, three, f"{arguments.class_name}, layer by layer", arguments.output_dir / "layers.png")
-    tests = ", ".join(f"{name} {test:.4f}" for name, (_, test) in results.items())
-    print(f"\nAccuracy on test pictures, which no network has seen: {tests}")
-    report(model, history, arguments, len(images) + len(test_images), test_accuracy=results["convolutional"][1],
-           dense_test_accuracy=results["dense"][1], dense_seconds=sum(results["dense"][0]["seconds"]))
-    show_figures()
+    draw_layers(model, three, arguments.class_name, output / "layers.png")
+    save_metrics(output, arguments, seconds, dense_test_accuracy=accuracies["dense"],
+                 test_accuracy=accuracies["convolutional"])
+    plt.show()
+
+
+def draw_layers(model: tf.keras.Model, pictures: np.ndarray, title: str, file: Path) -> None:
+    """Draw three pictures [3, 28, 28, 1], and the answers of the most varied of each layer's 64 filters to them."""
+    layers = model.layers[:4]  # the two convolutions, each with its pooling
+    look_inside = tf.keras.Model(model.inputs, [layer.output for layer in layers])  # the same network, cut four times
+    answers = [np.float32(maps) for maps in look_inside.predict(pictures, verbose=0)]
+    figure, axes = plt.subplots(3, 5, figsize=(15, 9.4), layout="constrained", subplot_kw={"xticks": [], "yticks": []})
+    figure.suptitle(f"{title}, layer by layer", fontsize=18)
+    for column, name, maps in zip(axes.T, ["picture"] + [layer.name for layer in layers], [pictures, *answers]):
+        best = np.argmax(maps.std(axis=(0, 1, 2)))
+        column[0].set_title(f"{name}, {maps.shape[1]} x {maps.shape[2]}\nfilter {best} of {maps.shape[3]}", fontsize=14)
+        for axis, answer in zip(column, maps):
+            axis.imshow(answer[..., best], cmap="gray" if maps is pictures else "viridis")
+    axes[0, 0].set_title("picture, 28 x 28", fontsize=14)
+    figure.savefig(file)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=positive, default=5, help="passes over the pictures, at most (%(default)s)")
+    parser.add_argument("--batch-size", type=positive, help="pictures in one step (128; 32 with --plain)")
+    parser.add_argument("--stop-at", type=share, default=0.95, help="stop above this accuracy, 0 to 1 (%(default)s)")
+    parser.add_argument("--class-name", choices=CLASSES, default="Ankle boot", help="what step 4 draws (%(default)s)")
+    parser.add_argument("--plain", action="store_true", help="train as the course does: slower")
+    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, help="no download: the folder that holds the four idx .gz files")
+    parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_fashion_mnist"), help="(%(default)s)")
+    arguments = parser.parse_args()
+    arguments.batch_size = arguments.batch_size or (32 if arguments.plain else 128)
+    return arguments
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+
+
+def positive(text: str) -> int:
+    """Return `text` as a whole number from 1 to 2^31 - 1; anything else is an argparse error."""
+    if not 0 < int(text) < 2**31:
+        raise ValueError
+    return int(text)
+
+
+def share(text: str) -> float:
+    """Return `text` as a number from 0 to 1; anything else is an argparse error."""
+    if not 0 <= float(text) <= 1:
+        raise ValueError
+    return float(text)
+
+
+def load_mnist(dataset, data_dir: Path | None) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return (pictures, labels) for training and for the test: pictures [n, 28, 28] of 0..255, labels [n] of 0..9.
+
+    `dataset` is tf.keras.datasets.mnist or fashion_mnist, which Keras downloads on the first run; `data_dir` is a
+    folder that holds the four files of the set in the format idx (http://yann.lecun.com/exdb/mnist), compressed.
+    """
+    def read(name: str, header: int) -> np.ndarray:
+        return np.frombuffer(gzip.decompress((data_dir / name).read_bytes()), np.uint8, offset=header)
+
+    socket.setdefaulttimeout(60)  # seconds: a server that falls silent is an error, not an endless wait
+    try:
+        if data_dir is None:
+            return dataset.load_data()
+        return tuple((read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28),
+                      read(f"{part}-labels-idx1-ubyte.gz", 8)) for part in ("train", "t10k"))
+    except Exception as error:
+        sys.exit(f"The pictures could not be loaded ({error}). Delete the incomplete file, if there is one, and try "
+                 "again; or fetch the four idx .gz files elsewhere and name their folder with --data-dir.")
+
+
+def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.data.Dataset:
+    """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
+    with tf.device("CPU"):  # a GPU keeps its memory for the network
+        pictures, labels = tf.constant(pictures), tf.constant(labels)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread would hold up the end of every epoch
+    numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
+    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows)), tf.gather(labels, rows)))
+    return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
+
+
+def use_bfloat16_where_native() -> None:
+    """Let Keras compute in bfloat16, twice as fast as float32, if the processor or GPU has instructions for it."""
+    cpu = Path("/proc/cpuinfo")  # where Linux describes the processor
+    native = cpu.exists() and "bf16" in cpu.read_text()
+    for gpu in tf.config.list_physical_devices("GPU"):
+        native = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
+    if native:
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
+
+
+def draw_batch(batch: tuple, file: Path) -> None:
+    """Draw the first ten pictures of a batch (pictures, labels) as the network gets them, with their classes."""
+    figure, axes = plt.subplots(2, 5, figsize=(12, 5.4), layout="constrained", subplot_kw={"xticks": [], "yticks": []})
+    for axis, picture, label in zip(axes.flat, *(np.asarray(part, np.float32) for part in batch)):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        axis.set_title(CLASSES[int(label) if label.ndim == 0 else np.argmax(label)], fontsize=14)
+    figure.savefig(file)
+
+
+def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
+    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best accuracy."""
+    figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
+    for axis, name in zip(axes, ("accuracy", "loss")):
+        for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):
+            epochs = np.arange(1, len(history["loss"]) + 1)
+            axis.plot(epochs, history[name], ".--", color=color, label=f"{label}: training")
+            if "val_loss" in history:
+                values, best = history[f"val_{name}"], np.argmax(history["val_accuracy"])
+                axis.plot(epochs, values, "o-", color=color, label=f"{label}: validation")
+                axis.plot(epochs[best], values[best], "*", color=color, markersize=18)
+        axis.set(xlabel="epoch", ylabel=name)
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.savefig(file)
+
+
+def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
+    """Print the metrics, and save them with the flags of the run as metrics.json."""
+    print(", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.items()), f"in {seconds:.0f} s")
+    (folder / "metrics.json").write_text(
+        json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
+    print(f"The model, the figures and the numbers are in {folder}.")
 
 
 if __name__ == "__main__":
     try:
-        main(arguments)
-    except BrokenPipeError:
-        os._exit(1)  # whoever read the output has gone, as `head` does
-    except OSError as error:
-        sys.exit(f"{error}. Is the disk full, or the folder protected? --output-dir and KERAS_HOME name others.")
+        main(parse_arguments())
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
+    except OSError as error:  # no such file, an unreadable picture, a full disk, a protected folder
+        sys.exit(str(error))

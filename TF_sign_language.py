@@ -1,415 +1,288 @@
-"""Lesson 14: twenty-four letters of the sign language - pictures that come as a table of numbers.
+"""Lesson 14: twenty-four letters of the sign language - pictures that come as rows of a table.
 
 You learn to
-  * get a data set from Kaggle, and read 83 MB of CSV in seconds, checking what you read;
-  * augment pictures in memory with `flow`, without the mirror: a mirrored hand is another sign, or none;
-  * scale the pixels everywhere, also in the evaluation: a forgotten 1/255 costs the course's notebook .27 of accuracy;
-  * read a confusion matrix of many classes: which letters look alike?
+  * get a data set from Kaggle, and turn the rows of a CSV file into pictures [n, 28, 28, 1];
+  * augment pictures that are in memory already, without the mirror: a mirrored hand is another sign, or none;
+  * choose the best epoch on validation pictures, and measure it once on test pictures that decided nothing.
 
-  python TF_sign_language.py                           # train, draw, evaluate once
-  python TF_sign_language.py --fast                    # the same, sooner
+  python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy kagglehub
+  python TF_sign_language.py                           # train, draw the curves, evaluate once
   python TF_sign_language.py --data-dir my_folder      # sign_mnist_train.csv and sign_mnist_test.csv are there already
   python TF_sign_language.py --predict my_hand.jpg     # your own hand, and what the network sees of it
 
-On a fifth of the set, which is easier than the whole, it got .999 or more of the test hands right after half a minute
-on a two-core CPU; the whole has five times as many. J and Z are movements, so no picture shows them. Sign Language
-MNIST: "tecperson" on Kaggle, CC0.
+Expect one to three minutes on a two-core CPU. Kaggle needs no login for this set; 63 MB are downloaded once. J and Z
+are movements, so no picture shows them. Sign Language MNIST: "tecperson" on Kaggle, CC0.
 """
 # /// script
-# requires-python = ">=3.11,<3.14"
-# dependencies = [
-#   "tensorflow>=2.21,<2.22",
-#   "numpy>=1.26,<3",
-#   "matplotlib>=3.9,<4",
-#   "pillow>=10.3,<14",
-#   "scipy>=1.13,<2",
-#   "kagglehub>=1.0,<2",
-# ]
+# requires-python = ">=3.11"
+# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy", "kagglehub"]
 # ///
 
 import argparse
 import csv
 import json
 import os
-import shutil
-import signal
 import sys
 import time
-import zipfile
+from functools import partial
 from pathlib import Path
 
-DATASET = "datamunge/sign-language-mnist/versions/1"  # public: kagglehub needs no login for it
-PAGE = "https://www.kaggle.com/datasets/datamunge/sign-language-mnist"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+if "--plain" not in sys.argv:
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions on processors without AVX-512, too
+
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+DATASET = "datamunge/sign-language-mnist/versions/1"  # owner, name and version: the same data for everybody
 FILES = ["sign_mnist_train.csv", "sign_mnist_test.csv"]
-LAYOUT = " and ".join(FILES)
-MODEL_NAME = "sign_language"
-CLASSES = list("ABCDEFGHIJKLMNOPQRSTUVWXY")  # labels 0 to 24; 9, the J, never occurs, nor does the Z
-RESCALE = 1 / 255  # pixels 0..255 become 0..1, in training, evaluation and prediction alike
-AUGMENTATION = {  # gentler than lesson 11's: a sign is told by its angle too, and 28x28 pixels have no room to spare
-    "rotation_range": 10,  # degrees to either side
-    "width_shift_range": 0.1, "height_shift_range": 0.1,  # share of the width and height
-    "zoom_range": 0.1,  # 0.9 to 1.1 times the size
-    "fill_mode": "nearest",  # pixels from beyond the edge repeat the nearest one; and no horizontal_flip: see above
+CLASSES = list("ABCDEFGHIJKLMNOPQRSTUVWXY")  # labels 0 to 24; 9, the J, never occurs
+RESCALE = 1 / 255  # pixels 0..255 become 0..1, the scale for which a network's first weights are made
+AUGMENTATION = {  # gentler than in lesson 11: a sign is told by its angle, too, and 28x28 pixels have no room to spare
+    "rotation_range": 10,  # degrees, to either side
+    "width_shift_range": 0.1, "height_shift_range": 0.1,  # share of the width and of the height
+    "zoom_range": 0.1,  # 0.9 to 1.1 times
+    "fill_mode": "nearest",  # beyond the edge, its pixels are repeated
 }
 
 
-def whole_number(text: str, least: int = 1) -> int:
-    """Return `text` as an integer of at least `least`; anything else is an argparse error."""
-    if not (text.isascii() and text.isdigit() and least <= int(text[:20]) < 2**31):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
-    return int(text)
-
-
-def parse_arguments(line: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--epochs", type=whole_number, default=15, metavar="N", help="passes over the pictures (%(default)s)")
-    add("--batch-size", type=whole_number, metavar="N", help="pictures in one step (32; 128 with --fast)")
-    add("--steps", type=whole_number, metavar="N", help="at most N batches an epoch, for a quick try")
-    add("--fast", action="store_true", help="the same lesson in a fraction of the time")
-    add("--seed", type=lambda text: whole_number(text, 0), default=1, metavar="N", help="start of chance (%(default)s)")
-    add("--data-dir", type=Path, metavar="DIR", help=f"no download: the folder that holds {LAYOUT}")
-    add("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), metavar="DIR", help="(%(default)s)")
-    add("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures with the saved model")
-    return parser.parse_args(line)
-
-
-if __name__ == "__main__":
-    arguments = parse_arguments()  # before the slow imports: --help and a wrong flag answer at once
-    sys.stdout.reconfigure(line_buffering=True)  # a line is seen at once, also through a pipe or in a log
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit("\nStopped. The same command goes on after the last finished epoch."))
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-standard_error = os.dup(2)
-os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow's greeting goes there, whatever the log level
-try:
-    import matplotlib.pyplot as plt
-    import numpy as np
-    import scipy.ndimage  # noqa: F401 - with it ImageDataGenerator turns and zooms pictures
-    import tensorflow as tf
-    from PIL import Image, ImageOps
-except ImportError as error:
-    sys.exit(f"{error}. Install what the lesson needs: python -m pip install tensorflow numpy matplotlib pillow scipy")
-finally:
-    os.dup2(standard_error, 2)
-
-
-def download_from_kaggle() -> Path:
-    """Return the folder with the two CSV files, downloaded on the first run into kagglehub's own cache."""
-    try:
-        import kagglehub
-        return next(Path(kagglehub.dataset_download(DATASET)).rglob(FILES[0])).parent
-    except Exception as error:
-        advice = "python -m pip install kagglehub, or" if isinstance(error, ImportError) else "Check the network, or"
-        sys.exit(f"Kaggle's {DATASET} could not be fetched ({error}). {advice} download it from {PAGE}, unpack it, and "
-                 f"pass the folder that holds {LAYOUT} as --data-dir.")
-
-
-def read_csv(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return pictures [n, 28, 28, 1] of 0..255 and labels [n] from rows `label,pixel1,...,pixel784` below a header.
-
-    Exits naming the line when a row has another number of columns, a pixel outside 0..255, or an unknown label.
-    """
-    known = [label for label in range(len(CLASSES)) if label != CLASSES.index("J")]
-    try:
-        with open(file, encoding="utf-8") as lines:
-            if not lines.readline().startswith("label,"):
-                sys.exit(f"{file} does not begin with the header label,pixel1,...: is it the right file?")
-            table = np.loadtxt(lines, delimiter=",", dtype=np.int16, ndmin=2)  # in C: seconds, not half a minute
-        if table.shape[1:] == (785,) and table.min() >= 0 and table.max() <= 255 and np.isin(table[:, 0], known).all():
-            return table[:, 1:].reshape(-1, 28, 28, 1).astype(np.uint8), table[:, 0]
-    except (OSError, UnicodeDecodeError) as error:
-        sys.exit(f"{file} cannot be read ({error}): --data-dir names the folder that holds {LAYOUT}.")
-    except ValueError:
-        pass  # loadtxt says what is wrong, but not in which line of the file
-    with open(file, encoding="utf-8") as lines:
-        for number, row in enumerate(csv.reader(lines), start=1):
-            values = [int(cell) if cell.strip().isdecimal() else -1 for cell in row]
-            if len(row) != 785 and row:
-                sys.exit(f"{file}, line {number}: {len(row)} columns instead of 785, a label and 784 pixels.")
-            if number > 1 and row and values[0] not in known:
-                sys.exit(f"{file}, line {number}: unknown label {row[0]!r}; known are 0 to 24, without 9 (J).")
-            if number > 1 and (wrong := [cell for cell, value in zip(row, values) if not 0 <= value <= 255]):
-                sys.exit(f"{file}, line {number}: {wrong[0]!r} is no pixel of 0 to 255.")
-    sys.exit(f"{file} has no rows below its header.")
-
-
-def draw_letters(pictures: np.ndarray, labels: np.ndarray, file: Path) -> None:
-    """Draw the first picture [28, 28, 1] of each letter."""
-    figure, axes = plt.subplots(3, 8, figsize=(12, 5.4), layout="constrained")
-    figure.suptitle("One hand for each letter (J and Z are movements)")
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, label in zip(axes.flat, np.unique(labels)):
-        axis.imshow(pictures[np.argmax(labels == label), ..., 0], cmap="gray", vmin=0, vmax=255)
-        axis.set_title(CLASSES[label])
-    figure.savefig(file, dpi=100)
-
-
-def use_native_bfloat16() -> None:
-    """Let Keras compute in bfloat16, half as long as float32, where this machine multiplies it natively."""
-    gpus, cpu = tf.config.list_physical_devices("GPU"), Path("/proc/cpuinfo")
-    if gpus:
-        native = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
-    else:
-        native = cpu.exists() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpu.read_text().split())
-    if native:
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
-
-
-def ahead(data: tf.data.Dataset) -> tf.data.Dataset:
-    """Return `data` with two batches always made in advance, while the network computes."""
-    options = tf.data.Options()
-    options.autotune.enabled = False  # its thread looks in ever more rarely, and the end of every epoch waits for it
-    return data.prefetch(2).with_options(options)
-
-
-def warp(pictures, turn, shear, zoom_x, zoom_y, shift_x, shift_y) -> tf.Tensor:
-    """Warp pictures [n, height, width, channels] as ImageDataGenerator would, all in one call; float32 out.
-
-    Each picture has its own numbers [n]: angles in radians, shifts in pixels, and zooms, which mirror when below zero.
-    The matrix is that of turn x shift x shear x zoom about the picture's middle, multiplied out.
-    """
-    height, width = pictures.shape[1:3]
-    x, y = (width - 1) / 2, (height - 1) / 2
-    a, b = zoom_x * tf.cos(turn), -zoom_y * tf.sin(turn + shear)
-    c, d = zoom_x * tf.sin(turn), zoom_y * tf.cos(turn + shear)
-    right = x - a * x - b * y + tf.cos(turn) * shift_x - tf.sin(turn) * shift_y
-    down = y - c * x - d * y + tf.sin(turn) * shift_x + tf.cos(turn) * shift_y
-    zero = tf.zeros_like(a)
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.cast(pictures, tf.float32), transforms=tf.stack([a, b, right, c, d, down, zero, zero], axis=1),
-        output_shape=(height, width), fill_value=0.0, interpolation="BILINEAR", fill_mode="NEAREST")
-
-
-def augment(pictures: tf.Tensor) -> tf.Tensor:
-    """Return a random variant of each picture [n, height, width, channels], within the ranges of AUGMENTATION."""
-    def chance(name: str) -> tf.Tensor:
-        limit = AUGMENTATION.get(name, 0)
-        return tf.random.uniform([tf.shape(pictures)[0]], -limit, limit)
-
-    mirror = tf.sign(chance("horizontal_flip")) if AUGMENTATION.get("horizontal_flip") else 1
-    return warp(pictures, turn=chance("rotation_range") * np.pi / 180, shear=chance("shear_range") * np.pi / 180,
-                zoom_x=mirror * (1 + chance("zoom_range")), zoom_y=1 + chance("zoom_range"),
-                shift_x=chance("height_shift_range") * pictures.shape[1],
-                shift_y=chance("width_shift_range") * pictures.shape[2])
-
-
-def build_model() -> tf.keras.Model:
+def build_model(learning_rate: float = 1e-3, steps_per_execution: int = 1) -> tf.keras.Model:
     """Return the network: pictures [batch, 28, 28, 1] of 0..1 in, a probability for each label [batch, 25] out."""
     layers = tf.keras.layers
     model = tf.keras.Sequential([
-        layers.Input((28, 28, 1)),
-        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),
-        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),
-        layers.Flatten(),
-        layers.Dense(128, activation="relu"),
-        layers.Dense(len(CLASSES), activation="softmax", dtype="float32"),  # 25: labels run to 24, without 9
-    ], name=MODEL_NAME)
-    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+        layers.Input((28, 28, 1)),  # one channel: grey
+        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # edges of fingers; half the width and height
+        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # combinations of edges: a knuckle, a nail
+        layers.Flatten(),  # the 5x5 map with 64 channels as one row of 1,600 numbers, for the dense layer
+        layers.Dense(128, activation="relu"),  # weighs what was found where
+        layers.Dense(len(CLASSES), activation="softmax", dtype="float32"),  # 25 neurons, as the labels run to 24
+    ])
+    model.compile(optimizer=tf.keras.optimizers.Adam(learning_rate), loss="sparse_categorical_crossentropy",
+                  metrics=["accuracy"], steps_per_execution=steps_per_execution)
     return model
 
 
-def read_history(file: Path) -> dict[str, list[float]]:
-    """Return the columns of a history.csv, one entry an epoch: where an epoch was repeated its last row counts."""
-    with open(file, newline="") as lines:
-        rows = list({row["epoch"]: row for row in csv.DictReader(lines)}.values())
-    return {name: [float(row[name]) for row in rows] for name in rows[0] if rows[0][name] != "NA"}
-
-
-def train(model: tf.keras.Model, folder: Path, arguments: argparse.Namespace, callbacks=(), **data) -> dict:
-    """Fit `model` to `data` (the arguments of `fit`); return the history, a list per column and an entry an epoch.
-
-    Leaves history.csv and model.keras (the best epoch where there is validation) in `folder`. After an interruption
-    the same command goes on behind the last finished epoch; with other settings it starts anew.
-    """
-    log, best, backup, starts = folder / "history.csv", folder / "model.keras", folder / "backup", []
-    note, state, weights = (backup / name for name in ("settings.json", "training_metadata.json", "latest.weights.h5"))
-    settings, earlier = json.dumps([vars(arguments), model.to_json()], default=str), Path(f"{state}.bkp")
-    if state.exists() and not state.read_text() and earlier.exists():
-        earlier.replace(state)  # killed just when Keras wrote it: the copy it keeps counts
-    resume = (all(file.exists() for file in (log, note, state, weights)) and state.read_text()
-              and note.read_text() == settings and zipfile.is_zipfile(best))
-    if not resume:
-        if note.exists():
-            print("The run that was interrupted had other settings or no finished epoch: starting anew.")
-        shutil.rmtree(backup, ignore_errors=True)
-        log.unlink(missing_ok=True)
-        backup.mkdir(parents=True)
-        note.write_text(settings)
-    keep_best = {"monitor": "val_accuracy", "mode": "max", "save_best_only": True,
-                 "initial_value_threshold": max(read_history(log).get("val_accuracy", [0])) if resume else None}
-    stop, waiting = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}, []
-
-    def end_epoch(epoch, logs):
-        logs.update(seconds=time.perf_counter() - starts[-1])
-        for number in stop:  # the next callbacks write files: Ctrl-C has to wait until they are whole
-            signal.signal(number, lambda number, frame: waiting.append(number))
-
-    def let_stop(epoch, logs):
-        for number, handler in stop.items():
-            signal.signal(number, handler)
-        for number in waiting:
-            signal.raise_signal(number)
-
-    model.fit(**data, epochs=arguments.epochs, verbose=1 if sys.stdout.isatty() else 2, callbacks=[
-        tf.keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter()), on_epoch_end=end_epoch),
-        *callbacks,
-        tf.keras.callbacks.ModelCheckpoint(best, **(keep_best if "validation_data" in data else {})),
-        tf.keras.callbacks.CSVLogger(log, append=True),
-        tf.keras.callbacks.BackupAndRestore(backup, double_checkpoint=True),  # everything else is on disk by now
-        tf.keras.callbacks.LambdaCallback(on_epoch_end=let_stop),
-    ])
-    history = read_history(log)
-    with open(log, "w", newline="") as lines:
-        csv.writer(lines).writerows([history, *zip(*history.values())])
-    return history
-
-
-def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss of each run over the epochs: training dashed, validation solid, a star at its best."""
-    figure, axes = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
-    for axis, name in zip(axes, ("accuracy", "loss")):
-        for number, (label, history) in enumerate(histories.items()):
-            if name not in history:
-                continue
-            epochs, look = np.arange(1, len(history[name]) + 1), {"color": f"C{number}", "markersize": 4}
-            axis.plot(epochs, history[name], ".--", label=f"{label}: training", **look)
-            if f"val_{name}" in history:
-                best = np.argmax(history["val_accuracy"])
-                axis.plot(epochs, history[f"val_{name}"], "o-", label=f"{label}: validation, best in epoch {best + 1}",
-                          **look)
-                axis.plot(best + 1, history[f"val_{name}"][best], "*", **{**look, "markersize": 16})
-        axis.set(xlabel="epoch", ylabel=name)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3)
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.savefig(file, dpi=100)
-
-
-def draw_confusion_matrix(matrix: np.ndarray, classes: list[str], file: Path) -> None:
-    """Draw counts [true class, predicted class] as a table, coloured by the share of the true class."""
-    size = 5.2 + 0.3 * len(classes)
-    figure, axis = plt.subplots(figsize=(size, size), layout="constrained")
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(matrix):
-        if count:
-            axis.text(column, row, count, ha="center", va="center", color="wk"[int(shares[row, column] < 0.5)])
-    axis.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class", xticks=range(len(classes)),
-             yticks=range(len(classes)), xticklabels=classes, yticklabels=classes)
-    figure.savefig(file, dpi=100)
-
-
-def predict_hands(arguments: argparse.Namespace) -> None:
-    """Print the likeliest letters for each file of --predict, and draw what the network sees; exit 1 on a bad file."""
-    file, seen = arguments.output_dir / "model.keras", {}
-    try:
-        model = tf.keras.models.load_model(file)  # in safe mode: a file that brings its own code is refused
-    except Exception as error:
-        sys.exit(f"No model in {file}, train first or name its folder with --output-dir ({str(error).splitlines()[0]})")
-    if model.name != MODEL_NAME:
-        sys.exit(f"{file} holds {model.name!r}, the model of another lesson: name another folder with --output-dir.")
-    for file in arguments.predict:
-        try:
-            with Image.open(file) as picture:  # grey, the square in its middle, 28x28: all that the network knows
-                seen[file] = picture.convert("RGB"), np.asarray(ImageOps.fit(picture.convert("L"), (28, 28)))
-        except Exception as error:
-            print(f"{file}: not readable as a picture ({error})", file=sys.stderr)
-    rows = max(len(seen), 1)
-    figure, axes = plt.subplots(rows, 2, figsize=(7, 3.4 * rows), layout="constrained", squeeze=False)
-    for (left, right), (file, (original, pixels)) in zip(axes, seen.items()):
-        scores = model.predict(pixels[np.newaxis, ..., np.newaxis] * RESCALE, verbose=0)[0]
-        likeliest = ", ".join(f"{CLASSES[label]} {scores[label]:.1%}" for label in np.argsort(scores)[:-4:-1])
-        print(f"{file}: {CLASSES[np.argmax(scores)]} ({likeliest})")
-        left.imshow(original)
-        left.set_title(file.name)
-        right.imshow(pixels, cmap="gray", vmin=0, vmax=255)
-        right.set_title(f"what it sees: {likeliest}", fontsize=9)
-    if seen:
-        figure.savefig(arguments.output_dir / "prediction.png", dpi=100)
-        print(f"{arguments.output_dir / 'prediction.png'} shows what the network saw.")
-        show_figures()
-    sys.exit(0 if len(seen) == len(set(arguments.predict)) else 1)
-
-
-def report(model: tf.keras.Model, history: dict, arguments: argparse.Namespace, pictures: int, **facts) -> None:
-    """Write metrics.json and print what matters of it; `facts` are those of this lesson alone."""
-    gpus, seconds, epochs = tf.config.list_physical_devices("GPU"), sum(history["seconds"]), len(history["epoch"])
-    device = gpus[0].name if gpus else f"CPU, {os.cpu_count()} cores"
-    best = {"best_validation_accuracy": max(history["val_accuracy"])} if "val_accuracy" in history else {}
-    facts = {"lesson": Path(__file__).stem, "accuracy": history["accuracy"][-1], **best, **facts}
-    (arguments.output_dir / "metrics.json").write_text(json.dumps({
-        **facts, "epochs": epochs, "seconds": seconds, "seconds_per_epoch": seconds / epochs, "seed": arguments.seed,
-        "arguments": vars(arguments), "device": device, "precision": model.dtype_policy.name, "pictures": pictures,
-        "tensorflow": tf.__version__, "keras": tf.keras.__version__}, indent=2, default=str) + "\n")
-    print(", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in facts.items() if "accuracy" in name))
-    print(f"{epochs} epochs in {seconds:.0f} s on {device}, in {model.dtype_policy.name}; "
-          f"figures, model and numbers are in {arguments.output_dir}")
-
-
-def show_figures() -> None:
-    """Open a window for the figures where there is a screen, and a person before it."""
-    if plt.gcf().canvas.required_interactive_framework and sys.stdout.isatty():
-        plt.show()
-
-
 def main(arguments: argparse.Namespace) -> None:
+    output = arguments.output_dir
     if arguments.predict:
-        predict_hands(arguments)
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+        seen = np.hstack([load_grey(file)[..., 0] for file in arguments.predict]).repeat(8, axis=0).repeat(8, axis=1)
+        plt.imsave(output / "prediction.png", seen, cmap="gray")  # what the network sees: 28x28 pixels of each hand
+        return predict(arguments.predict, output / "model.keras", load_grey)
+    output.mkdir(parents=True, exist_ok=True)
     tf.keras.utils.set_random_seed(arguments.seed)
-    arguments.batch_size = arguments.batch_size or (128 if arguments.fast else 32)
     data = arguments.data_dir or download_from_kaggle()
     (pictures, labels), (test_pictures, test_labels) = (read_csv(data / name) for name in FILES)
-    draw_letters(pictures, labels, arguments.output_dir / "letters.png")
 
-    # A tenth of the training rows chooses the best epoch, so that the test rows are used for no decision at all.
-    order = np.random.default_rng(arguments.seed).permutation(len(labels))
-    held_out, rest = order[:max(len(order) // 10, 1)], order[max(len(order) // 10, 1):]
+    # A tenth of the training rows, chosen at random, decides which epoch is the best. So the test rows decide nothing,
+    # and what they say at the end is what to expect of new hands.
+    order = np.random.permutation(len(labels))
+    held_out, rest = np.split(order, [len(order) // 10])
     generator = tf.keras.preprocessing.image.ImageDataGenerator
     flow = {"batch_size": arguments.batch_size, "seed": arguments.seed}
     training = generator(rescale=RESCALE, **AUGMENTATION).flow(pictures[rest], labels[rest], **flow)
     validation = generator(rescale=RESCALE).flow(pictures[held_out], labels[held_out], **flow)
-    if arguments.fast:  # the same pictures to the same network, sooner
-        use_native_bfloat16()
-        training, validation = (tf.data.Dataset.from_tensor_slices((pictures[rows], labels[rows]))
-                                for rows in (rest, held_out))
-        training = ahead(training.shuffle(len(rest)).batch(arguments.batch_size).map(
-            lambda hands, letters: (augment(hands) * RESCALE, letters)))
-        validation = ahead(validation.batch(arguments.batch_size).map(
-            lambda hands, letters: (tf.cast(hands, tf.float32) * RESCALE, letters)))
+    learning_rate, at_once, dice = 1e-3, 1, tf.random.Generator.from_seed(arguments.seed)
+    if not arguments.plain:  # whole batches are augmented at a time, and larger ones, so that the steps can be longer
+        use_bfloat16_where_native()
+        learning_rate, at_once = 2e-3, 10  # ten steps without a break
+        training, validation = (make_batches(flow.x, flow.y, flow.batch_size, partial(
+            augment, limits=flow.image_data_generator, dice=dice)) for flow in (training, validation))
+    draw_batch(next(iter(training)), output / "pictures.png")  # look at the data before you train on them
 
-    model = build_model()
-    if arguments.fast:
-        model.optimizer.learning_rate = 1e-3 * (arguments.batch_size / 32) ** 0.5  # fewer steps, longer in proportion
-        model.steps_per_execution = 10  # so many steps in a row stay inside TensorFlow
+    model = build_model(learning_rate, at_once)
     model.summary()
-    history = train(model, arguments.output_dir, arguments, x=training, validation_data=validation,
-                    shuffle=not arguments.fast,  # a tf.data.Dataset shuffles itself
-                    steps_per_epoch=arguments.steps and min(arguments.steps, len(training)),
-                    validation_steps=arguments.steps and min(arguments.steps, len(validation)))
-    draw_curves({"sign language": history}, arguments.output_dir / "curves.png")
+    start = time.perf_counter()
+    history = model.fit(training, validation_data=validation, epochs=arguments.epochs, shuffle=False, callbacks=[
+        tf.keras.callbacks.ModelCheckpoint(output / "model.keras", monitor="val_accuracy", save_best_only=True),
+        tf.keras.callbacks.CSVLogger(output / "history.csv"),
+    ]).history  # shuffle=False: the pictures come in a new order anyway
+    seconds = time.perf_counter() - start
+    draw_curves({"sign language": history}, output / "curves.png")
 
-    best = tf.keras.models.load_model(arguments.output_dir / "model.keras")  # of the best epoch, not of the last one
+    # The test pictures must be scaled as the training pictures were. The second line shows what a slip there costs.
+    best = tf.keras.models.load_model(output / "model.keras")  # of the best epoch, not of the last one
     predicted = best.predict(test_pictures * np.float32(RESCALE), verbose=0).argmax(axis=1)
-    unscaled = best.predict(test_pictures.astype("float32"), verbose=0).argmax(axis=1)  # the course's slip: its cost
-    letters = [label for label, name in enumerate(CLASSES) if name != "J"]
-    matrix = tf.math.confusion_matrix(test_labels, predicted, len(CLASSES)).numpy()[np.ix_(letters, letters)]
-    draw_confusion_matrix(matrix, [CLASSES[label] for label in letters], arguments.output_dir / "confusion_matrix.png")
-    print(f"\nHad the evaluation forgotten the scaling: {np.mean(unscaled == test_labels):.4f}")
-    report(model, history, arguments, len(labels) + len(test_labels),
-           test_accuracy=float(np.mean(predicted == test_labels)),
-           unscaled_test_accuracy=float(np.mean(unscaled == test_labels)), confusion_matrix=matrix.tolist())
-    show_figures()
+    unscaled = best.predict(test_pictures.astype("float32"), verbose=0).argmax(axis=1)
+    print(f"Accuracy on the test pictures if one forgets to scale them: {np.mean(unscaled == test_labels):.4f}")
+    draw_confusion_matrix(test_labels, predicted, CLASSES, output / "confusion_matrix.png")
+    save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]),
+                 test_accuracy=float(np.mean(predicted == test_labels)))
+    plt.show()
+
+
+def download_from_kaggle() -> Path:
+    """Return the folder with the two CSV files, which kagglehub downloads on the first run and then finds again."""
+    try:
+        import kagglehub
+        return next(Path(kagglehub.dataset_download(DATASET)).rglob(FILES[0])).parent
+    except Exception as error:
+        sys.exit(f"The data could not be downloaded ({error}). Try again, or download them from "
+                 "https://www.kaggle.com/datasets/datamunge/sign-language-mnist and name their folder with --data-dir.")
+
+
+def read_csv(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return pictures [n, 28, 28, 1] of 0..255 and labels [n] from rows `label,pixel1,...,pixel784` below a header."""
+    rows = []
+    with open(file, newline="") as lines:
+        next(lines, None)  # the header
+        for number, row in enumerate(csv.reader(lines), start=2):
+            try:
+                values = bytes(map(int, row))  # refuses what is no whole number of 0..255
+            except ValueError:
+                values = b""
+            if len(values) != 785 or values[0] >= len(CLASSES) or CLASSES[values[0]] == "J":
+                raise OSError(f"{file}, line {number}: not a label of 0..24, without 9, and 784 pixels of 0..255.")
+            rows.append(values)
+    table = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 785)
+    return table[:, 1:].reshape(-1, 28, 28, 1), table[:, 0]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=positive, default=15, help="passes over the pictures (%(default)s)")
+    parser.add_argument("--batch-size", type=positive, help="pictures in one step (128; 32 with --plain)")
+    parser.add_argument("--plain", action="store_true", help="train as the course does: slower")
+    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, help=f"no download: the folder that holds {' and '.join(FILES)}")
+    parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_sign_language"), help="(%(default)s)")
+    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
+    arguments = parser.parse_args()
+    arguments.batch_size = arguments.batch_size or (32 if arguments.plain else 128)
+    return arguments
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+
+
+def positive(text: str) -> int:
+    """Return `text` as a whole number from 1 to 2^31 - 1; anything else is an argparse error."""
+    if not 0 < int(text) < 2**31:
+        raise ValueError
+    return int(text)
+
+
+def load_grey(file: Path) -> np.ndarray:
+    """Return the square in the middle of a photograph as the 28x28 sets have it: grey, [28, 28, 1] of 0..255."""
+    with Image.open(file) as picture:
+        return np.array(ImageOps.fit(ImageOps.exif_transpose(picture).convert("L"), (28, 28)))[..., np.newaxis]
+
+
+def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.data.Dataset:
+    """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
+    with tf.device("CPU"):  # a GPU keeps its memory for the network
+        pictures, labels = tf.constant(pictures), tf.constant(labels)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread would hold up the end of every epoch
+    numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
+    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows)), tf.gather(labels, rows)))
+    return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
+
+
+def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor:
+    """Return what `limits`, an ImageDataGenerator, makes of pictures [n, height, width, channels]: scaled variants.
+
+    All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
+    """
+    def between(low: float, high: float) -> tf.Tensor:
+        return dice.uniform([tf.shape(pictures)[0]], low, high)
+
+    pictures = tf.cast(pictures, tf.float32) * limits.rescale
+    if vars(limits) == vars(type(limits)(rescale=limits.rescale)):  # a generator that changes nothing but the scale
+        return pictures
+    for name in ("brightness_range", "channel_shift_range", "featurewise_center", "featurewise_std_normalization",
+                 "samplewise_center", "samplewise_std_normalization", "zca_whitening", "preprocessing_function"):
+        if getattr(limits, name):
+            sys.exit(f"Only ImageDataGenerator itself can do {name}: train with --plain.")
+    height, width = pictures.shape[1:3]
+    turn, shear = (between(-limit, limit) * np.pi / 180 for limit in (limits.rotation_range, limits.shear_range))
+    shift_x, shift_y = (between(-limit, limit) * (size if limit < 1 else 1)  # below 1 a share, otherwise pixels
+                        for limit, size in ((limits.width_shift_range, width), (limits.height_shift_range, height)))
+    zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # below 0 it mirrors
+                      for flip in (limits.horizontal_flip, limits.vertical_flip))
+    cos, sin, x, y = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # (x, y): it turns about the middle
+    a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
+    right, down = x - a * x - b * y + cos * shift_x - sin * shift_y, y - c * x - d * y + sin * shift_x + cos * shift_y
+    maps, edge = tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1), limits.cval * limits.rescale
+    return tf.keras.ops.image.affine_transform(pictures, maps, fill_mode=limits.fill_mode, fill_value=edge)
+
+
+def use_bfloat16_where_native() -> None:
+    """Let Keras compute in bfloat16, twice as fast as float32, if the processor or GPU has instructions for it."""
+    cpu = Path("/proc/cpuinfo")  # where Linux describes the processor
+    native = cpu.exists() and "bf16" in cpu.read_text()
+    for gpu in tf.config.list_physical_devices("GPU"):
+        native = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
+    if native:
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
+
+
+def draw_batch(batch: tuple, file: Path) -> None:
+    """Draw the first ten pictures of a batch (pictures, labels) as the network gets them, with their classes."""
+    figure, axes = plt.subplots(2, 5, figsize=(12, 5.4), layout="constrained", subplot_kw={"xticks": [], "yticks": []})
+    for axis, picture, label in zip(axes.flat, *(np.asarray(part, np.float32) for part in batch)):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        axis.set_title(CLASSES[int(label) if label.ndim == 0 else np.argmax(label)], fontsize=14)
+    figure.savefig(file)
+
+
+def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
+    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best accuracy."""
+    figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
+    for axis, name in zip(axes, ("accuracy", "loss")):
+        for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):
+            epochs = np.arange(1, len(history["loss"]) + 1)
+            axis.plot(epochs, history[name], ".--", color=color, label=f"{label}: training")
+            if "val_loss" in history:
+                values, best = history[f"val_{name}"], np.argmax(history["val_accuracy"])
+                axis.plot(epochs, values, "o-", color=color, label=f"{label}: validation")
+                axis.plot(epochs[best], values[best], "*", color=color, markersize=18)
+        axis.set(xlabel="epoch", ylabel=name)
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.savefig(file)
+
+
+def draw_confusion_matrix(truth: np.ndarray, predicted: np.ndarray, names: list[str], file: Path) -> np.ndarray:
+    """Draw and return the counts [true class, predicted class] of the class numbers `truth` [n] and `predicted` [n]."""
+    matrix = tf.math.confusion_matrix(truth, predicted, len(names)).numpy()
+    figure, axis = plt.subplots(figsize=(2 + 0.4 * len(names), 2 + 0.4 * len(names)), layout="constrained")
+    axis.imshow(matrix, cmap="Blues", norm="symlog")
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            axis.text(column, row, count, ha="center", va="center", color="white" if row == column else "black")
+    axis.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
+    axis.set_xticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), names)
+    figure.savefig(file)
+    return matrix
+
+
+def predict(files: list[Path], model_file: Path, load) -> None:
+    """Print the class of each picture, and how sure the saved model is; `load` reads a file as the network needs it."""
+    try:
+        model = tf.keras.models.load_model(model_file)
+    except Exception as error:
+        sys.exit(f"{error} Train first, or name the folder of a trained model with --output-dir.")
+    for file in files:
+        scores = model.predict(load(file)[np.newaxis] * RESCALE, verbose=0)[0]  # a batch of one, scaled as in training
+        scores = [1 - scores[0], scores[0]] if len(scores) == 1 else scores  # one sigmoid, or a softmax
+        print(f"{file}: {CLASSES[np.argmax(scores)]} ({max(scores):.1%} sure)")
+
+
+def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
+    """Print the metrics, and save them with the flags of the run as metrics.json."""
+    print(", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.items()), f"in {seconds:.0f} s")
+    (folder / "metrics.json").write_text(
+        json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
+    print(f"The model, the figures and the numbers are in {folder}.")
 
 
 if __name__ == "__main__":
     try:
-        main(arguments)
-    except BrokenPipeError:
-        os._exit(1)  # whoever read the output has gone, as `head` does
-    except OSError as error:
-        sys.exit(f"{error}. Is the disk full, or the folder protected? --output-dir and KERAS_HOME name others.")
+        main(parse_arguments())
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
+    except OSError as error:  # no such file, an unreadable picture, a full disk, a protected folder
+        sys.exit(str(error))

@@ -1,9 +1,7 @@
 """Lesson 8: dogs and cats - real photographs, and a network that overfits.
 
-You learn to
-  * train on 2000 photographs of all sizes, straight from their folders;
-  * plot accuracy and loss of training and validation, and recognise overfitting in the curves;
-  * do something about it: --augment shows the network new variants of the training pictures all the time.
+You learn to plot accuracy and loss of training and validation, to recognise overfitting in the curves, and to do
+something about it: --augment shows the network new variants of the training pictures all the time.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
   python TF_Dogs_Cats.py                         # train, and see it overfit
@@ -11,7 +9,7 @@ You learn to
   python TF_Dogs_Cats.py --predict my_pet.jpg    # classify your own photograph with the saved model
 
 Expect a best validation accuracy of about .75 after one to four minutes on a two-core CPU. 69 MB are downloaded once.
-The photographs are a part of the Asirra set (Microsoft Research, Petfinder.com).
+The 3000 photographs are a part of the Asirra set (Microsoft Research, Petfinder.com).
 """
 # /// script
 # requires-python = ">=3.11"
@@ -86,7 +84,8 @@ def main(arguments: argparse.Namespace) -> None:
     validation = generator(rescale=RESCALE).flow_from_directory(data / names[1], **flow)
     if not arguments.plain:  # the same pictures and labels, more than twice as fast
         use_bfloat16_where_native()
-        training, validation = keep_in_memory(training), keep_in_memory(validation)
+        training = keep_in_memory(training, augment if arguments.augment else None)
+        validation = keep_in_memory(validation)
     draw_batch(next(iter(training)), output / "pictures.png")  # look at the data before you train on them
 
     model = build_model()
@@ -163,16 +162,19 @@ def download(url: str, sha256: str | None) -> Path:
     return folder
 
 
-def keep_in_memory(flow) -> tf.data.Dataset:
-    """Return the batches of an ImageDataGenerator's `flow`, with each file read only once: a fraction of the time."""
+def keep_in_memory(flow, change=None) -> tf.data.Dataset:
+    """Return the batches of an ImageDataGenerator's `flow`, faster: each file is read once, `change` is for a batch."""
     if len(set(flow.labels)) < flow.num_classes:
         raise OSError(f"{flow.directory} needs pictures in each of its folders {', '.join(flow.class_indices)}.")
+    limits, dice = flow.image_data_generator, tf.random.Generator.from_seed(flow.seed)
+    if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):
+        sys.exit("Here only ImageDataGenerator itself can change pictures: train with --plain.")
+    change = change or (lambda batch, limits, dice: tf.cast(batch, tf.float32) * limits.rescale)
     print(f"Reading {len(flow.filepaths)} pictures into memory ...")
     with ThreadPoolExecutor() as pool:
         pictures = np.fromiter(pool.map(load_picture, flow.filepaths), np.dtype((np.uint8, (*IMAGE_SIZE, 3))))
     labels = tf.one_hot(flow.labels, flow.num_classes) if flow.class_mode == "categorical" else np.float32(flow.labels)
-    limits, dice = flow.image_data_generator, tf.random.Generator.from_seed(flow.seed)
-    return make_batches(pictures, labels, flow.batch_size, lambda batch: augment(batch, limits, dice))
+    return make_batches(pictures, labels, flow.batch_size, lambda batch: change(batch, limits, dice))
 
 
 def load_picture(file: Path) -> np.ndarray:
@@ -195,16 +197,13 @@ def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.da
 
 
 def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor:
-    """Return what `limits`, an ImageDataGenerator, makes of pictures [n, height, width, channels]: scaled variants.
+    """Return a random variant of each picture [n, height, width, channels], scaled, as an ImageDataGenerator allows.
 
     All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
         return dice.uniform([tf.shape(pictures)[0]], low, high)
 
-    pictures = tf.cast(pictures, tf.float32) * limits.rescale
-    if vars(limits) == vars(type(limits)(rescale=limits.rescale)):  # a generator that changes nothing but the scale
-        return pictures
     for name in ("brightness_range", "channel_shift_range", "featurewise_center", "featurewise_std_normalization",
                  "samplewise_center", "samplewise_std_normalization", "zca_whitening", "preprocessing_function"):
         if getattr(limits, name):
@@ -218,17 +217,16 @@ def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor
     cos, sin, x, y = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # (x, y): it turns about the middle
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
     right, down = x - a * x - b * y + cos * shift_x - sin * shift_y, y - c * x - d * y + sin * shift_x + cos * shift_y
-    maps, edge = tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1), limits.cval * limits.rescale
-    return tf.keras.ops.image.affine_transform(pictures, maps, fill_mode=limits.fill_mode, fill_value=edge)
+    return tf.keras.ops.image.affine_transform(
+        tf.cast(pictures, tf.float32) * limits.rescale, tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1),
+        fill_mode=limits.fill_mode, fill_value=limits.cval * limits.rescale)
 
 
 def use_bfloat16_where_native() -> None:
     """Let Keras compute in bfloat16, twice as fast as float32, if the processor or GPU has instructions for it."""
-    cpu = Path("/proc/cpuinfo")  # where Linux describes the processor
-    native = cpu.exists() and "bf16" in cpu.read_text()
-    for gpu in tf.config.list_physical_devices("GPU"):
-        native = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
-    if native:
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if all(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus) and (gpus or "bf16" in cpu):
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
 
 
@@ -249,9 +247,8 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
             epochs = np.arange(1, len(history["loss"]) + 1)
             axis.plot(epochs, history[name], ".--", color=color, label=f"{label}: training")
             if "val_loss" in history:
-                values, best = history[f"val_{name}"], np.argmax(history["val_accuracy"])
-                axis.plot(epochs, values, "o-", color=color, label=f"{label}: validation")
-                axis.plot(epochs[best], values[best], "*", color=color, markersize=18)
+                axis.plot(epochs, history[f"val_{name}"], "*-", color=color, label=f"{label}: validation",
+                          markersize=18, markevery=[np.argmax(history["val_accuracy"])])
         axis.set(xlabel="epoch", ylabel=name)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file)
@@ -271,10 +268,9 @@ def predict(files: list[Path], model_file: Path, load) -> None:
 
 def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
     """Print the metrics, and save them with the flags of the run as metrics.json."""
-    print(", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.items()), f"in {seconds:.0f} s")
     (folder / "metrics.json").write_text(
         json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
-    print(f"The model, the figures and the numbers are in {folder}.")
+    print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
 
 
 if __name__ == "__main__":

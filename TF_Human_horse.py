@@ -1,9 +1,7 @@
 """Lesson 5: horses or humans - two classes of coloured pictures, read straight from their folders.
 
-You learn to
-  * let ImageDataGenerator find the pictures of a folder and take the names of its subfolders as labels;
-  * tell two classes apart with five convolutions and a single sigmoid neuron;
-  * measure the network after each epoch on validation pictures, from which it never learns.
+You learn to let ImageDataGenerator find pictures and take the names of their folders as labels, to tell two classes
+apart with five convolutions and one sigmoid neuron, and to measure a network on pictures from which it never learns.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
   python TF_Human_horse.py                           # train, and save the best epoch
@@ -61,8 +59,7 @@ def build_model() -> tf.keras.Model:
         layers.Dense(512, activation="relu"),  # weighs the parts that were found, wherever they are
         layers.Dense(1, activation="sigmoid", dtype="float32"),  # one probability is enough for two classes
     ])
-    # Binary cross-entropy punishes a confident wrong answer most. RMSprop is gradient descent that gives each weight
-    # a step size of its own; 1e-3 is its learning rate.
+    # The loss, binary cross-entropy, is largest for a sure and wrong answer. RMSprop adapts the step to each weight.
     model.compile(optimizer=tf.keras.optimizers.RMSprop(1e-3), loss="binary_crossentropy", metrics=["accuracy"])
     return model
 
@@ -98,8 +95,7 @@ def main(arguments: argparse.Namespace) -> None:
     ]).history  # shuffle=False: the pictures come in a new order anyway
     seconds = time.perf_counter() - start
 
-    # Validation accuracy jumps from epoch to epoch: the training pictures have landscapes behind them, the validation
-    # pictures plain white, so much of what the network learns about backgrounds is of no use there.
+    # Validation accuracy jumps: the training pictures have landscapes behind them, the validation pictures plain white.
     draw_curves({"horses or humans": history}, output / "curves.png")
     save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))
     plt.show()
@@ -145,16 +141,19 @@ def download(url: str, sha256: str | None) -> Path:
     return folder
 
 
-def keep_in_memory(flow) -> tf.data.Dataset:
-    """Return the batches of an ImageDataGenerator's `flow`, with each file read only once: a fraction of the time."""
+def keep_in_memory(flow, change=None) -> tf.data.Dataset:
+    """Return the batches of an ImageDataGenerator's `flow`, faster: each file is read once, `change` is for a batch."""
     if len(set(flow.labels)) < flow.num_classes:
         raise OSError(f"{flow.directory} needs pictures in each of its folders {', '.join(flow.class_indices)}.")
+    limits, dice = flow.image_data_generator, tf.random.Generator.from_seed(flow.seed)
+    if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):
+        sys.exit("Here only ImageDataGenerator itself can change pictures: train with --plain.")
+    change = change or (lambda batch, limits, dice: tf.cast(batch, tf.float32) * limits.rescale)
     print(f"Reading {len(flow.filepaths)} pictures into memory ...")
     with ThreadPoolExecutor() as pool:
         pictures = np.fromiter(pool.map(load_picture, flow.filepaths), np.dtype((np.uint8, (*IMAGE_SIZE, 3))))
     labels = tf.one_hot(flow.labels, flow.num_classes) if flow.class_mode == "categorical" else np.float32(flow.labels)
-    limits, dice = flow.image_data_generator, tf.random.Generator.from_seed(flow.seed)
-    return make_batches(pictures, labels, flow.batch_size, lambda batch: augment(batch, limits, dice))
+    return make_batches(pictures, labels, flow.batch_size, lambda batch: change(batch, limits, dice))
 
 
 def load_picture(file: Path) -> np.ndarray:
@@ -176,41 +175,11 @@ def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.da
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
 
 
-def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor:
-    """Return what `limits`, an ImageDataGenerator, makes of pictures [n, height, width, channels]: scaled variants.
-
-    All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
-    """
-    def between(low: float, high: float) -> tf.Tensor:
-        return dice.uniform([tf.shape(pictures)[0]], low, high)
-
-    pictures = tf.cast(pictures, tf.float32) * limits.rescale
-    if vars(limits) == vars(type(limits)(rescale=limits.rescale)):  # a generator that changes nothing but the scale
-        return pictures
-    for name in ("brightness_range", "channel_shift_range", "featurewise_center", "featurewise_std_normalization",
-                 "samplewise_center", "samplewise_std_normalization", "zca_whitening", "preprocessing_function"):
-        if getattr(limits, name):
-            sys.exit(f"Only ImageDataGenerator itself can do {name}: train with --plain.")
-    height, width = pictures.shape[1:3]
-    turn, shear = (between(-limit, limit) * np.pi / 180 for limit in (limits.rotation_range, limits.shear_range))
-    shift_x, shift_y = (between(-limit, limit) * (size if limit < 1 else 1)  # below 1 a share, otherwise pixels
-                        for limit, size in ((limits.width_shift_range, width), (limits.height_shift_range, height)))
-    zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # below 0 it mirrors
-                      for flip in (limits.horizontal_flip, limits.vertical_flip))
-    cos, sin, x, y = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # (x, y): it turns about the middle
-    a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
-    right, down = x - a * x - b * y + cos * shift_x - sin * shift_y, y - c * x - d * y + sin * shift_x + cos * shift_y
-    maps, edge = tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1), limits.cval * limits.rescale
-    return tf.keras.ops.image.affine_transform(pictures, maps, fill_mode=limits.fill_mode, fill_value=edge)
-
-
 def use_bfloat16_where_native() -> None:
     """Let Keras compute in bfloat16, twice as fast as float32, if the processor or GPU has instructions for it."""
-    cpu = Path("/proc/cpuinfo")  # where Linux describes the processor
-    native = cpu.exists() and "bf16" in cpu.read_text()
-    for gpu in tf.config.list_physical_devices("GPU"):
-        native = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
-    if native:
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if all(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus) and (gpus or "bf16" in cpu):
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
 
 
@@ -231,9 +200,8 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
             epochs = np.arange(1, len(history["loss"]) + 1)
             axis.plot(epochs, history[name], ".--", color=color, label=f"{label}: training")
             if "val_loss" in history:
-                values, best = history[f"val_{name}"], np.argmax(history["val_accuracy"])
-                axis.plot(epochs, values, "o-", color=color, label=f"{label}: validation")
-                axis.plot(epochs[best], values[best], "*", color=color, markersize=18)
+                axis.plot(epochs, history[f"val_{name}"], "*-", color=color, label=f"{label}: validation",
+                          markersize=18, markevery=[np.argmax(history["val_accuracy"])])
         axis.set(xlabel="epoch", ylabel=name)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file)
@@ -253,10 +221,9 @@ def predict(files: list[Path], model_file: Path, load) -> None:
 
 def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
     """Print the metrics, and save them with the flags of the run as metrics.json."""
-    print(", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.items()), f"in {seconds:.0f} s")
     (folder / "metrics.json").write_text(
         json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
-    print(f"The model, the figures and the numbers are in {folder}.")
+    print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ You learn to make the three changes that lead from two classes to many, in the l
 to read a confusion matrix: which class is taken for which?
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
-  python TF_RockPaperScissors.py                                   # train, draw curves and confusion matrix
+  python TF_RockPaperScissors.py                                       # train, draw curves and confusion matrix
   python TF_RockPaperScissors.py --epochs 5 --output-dir outputs/try   # a shorter try
-  python TF_RockPaperScissors.py --predict my_hand.jpg             # your own hand, in front of something white
+  python TF_RockPaperScissors.py --predict my_hand.jpg                 # your own hand, in front of something white
 
 Expect an accuracy of about .99 on the test hands after seven minutes, or half an hour without bfloat16, on a two-core
 CPU. 230 MB are downloaded once. The hands were rendered by Laurence Moroney (CC BY 2.0).
@@ -83,7 +83,7 @@ def main(arguments: argparse.Namespace) -> None:
     validation = generator(rescale=RESCALE).flow_from_directory(folders[1], **flow)
     if not arguments.plain:  # the same pictures, labels and augmentation, more than twice as fast
         use_bfloat16_where_native()
-        training, validation = keep_in_memory(training), keep_in_memory(validation)
+        training, validation = keep_in_memory(training, augment), keep_in_memory(validation)
     draw_batch(next(iter(training)), output / "pictures.png")  # look at the data before you train on them
 
     model = build_model()
@@ -103,10 +103,10 @@ def main(arguments: argparse.Namespace) -> None:
     batches = [(best.predict_on_batch(pictures), labels) for pictures, labels in islice(validation, len(validation))]
     predicted = np.concatenate([np.argmax(scores, axis=1) for scores, _ in batches])
     truth = np.concatenate([np.argmax(labels, axis=1) for _, labels in batches])
-    matrix = draw_confusion_matrix(truth, predicted, CLASSES, output / "confusion_matrix.png")
-    for name, row in zip(CLASSES, matrix):
-        print(f"Of {row.sum()} test hands that show {name}: "
-              + ", ".join(f"{count} taken for {other}" for other, count in zip(CLASSES, row)))
+    matrix = tf.math.confusion_matrix(truth, predicted, len(CLASSES)).numpy()  # counts [true class, predicted class]
+    figure, axis = plt.subplots(figsize=(5, 5), layout="constrained")
+    draw_confusion_matrix(axis, matrix, CLASSES)
+    figure.savefig(output / "confusion_matrix.png")
     save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))
     plt.show()
 
@@ -151,16 +151,19 @@ def download(url: str, sha256: str | None) -> Path:
     return folder
 
 
-def keep_in_memory(flow) -> tf.data.Dataset:
-    """Return the batches of an ImageDataGenerator's `flow`, with each file read only once: a fraction of the time."""
+def keep_in_memory(flow, change=None) -> tf.data.Dataset:
+    """Return the batches of an ImageDataGenerator's `flow`, faster: each file is read once, `change` is for a batch."""
     if len(set(flow.labels)) < flow.num_classes:
         raise OSError(f"{flow.directory} needs pictures in each of its folders {', '.join(flow.class_indices)}.")
+    limits, dice = flow.image_data_generator, tf.random.Generator.from_seed(flow.seed)
+    if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):
+        sys.exit("Here only ImageDataGenerator itself can change pictures: train with --plain.")
+    change = change or (lambda batch, limits, dice: tf.cast(batch, tf.float32) * limits.rescale)
     print(f"Reading {len(flow.filepaths)} pictures into memory ...")
     with ThreadPoolExecutor() as pool:
         pictures = np.fromiter(pool.map(load_picture, flow.filepaths), np.dtype((np.uint8, (*IMAGE_SIZE, 3))))
     labels = tf.one_hot(flow.labels, flow.num_classes) if flow.class_mode == "categorical" else np.float32(flow.labels)
-    limits, dice = flow.image_data_generator, tf.random.Generator.from_seed(flow.seed)
-    return make_batches(pictures, labels, flow.batch_size, lambda batch: augment(batch, limits, dice))
+    return make_batches(pictures, labels, flow.batch_size, lambda batch: change(batch, limits, dice))
 
 
 def load_picture(file: Path) -> np.ndarray:
@@ -183,16 +186,13 @@ def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.da
 
 
 def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor:
-    """Return what `limits`, an ImageDataGenerator, makes of pictures [n, height, width, channels]: scaled variants.
+    """Return a random variant of each picture [n, height, width, channels], scaled, as an ImageDataGenerator allows.
 
     All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
         return dice.uniform([tf.shape(pictures)[0]], low, high)
 
-    pictures = tf.cast(pictures, tf.float32) * limits.rescale
-    if vars(limits) == vars(type(limits)(rescale=limits.rescale)):  # a generator that changes nothing but the scale
-        return pictures
     for name in ("brightness_range", "channel_shift_range", "featurewise_center", "featurewise_std_normalization",
                  "samplewise_center", "samplewise_std_normalization", "zca_whitening", "preprocessing_function"):
         if getattr(limits, name):
@@ -206,17 +206,16 @@ def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor
     cos, sin, x, y = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # (x, y): it turns about the middle
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
     right, down = x - a * x - b * y + cos * shift_x - sin * shift_y, y - c * x - d * y + sin * shift_x + cos * shift_y
-    maps, edge = tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1), limits.cval * limits.rescale
-    return tf.keras.ops.image.affine_transform(pictures, maps, fill_mode=limits.fill_mode, fill_value=edge)
+    return tf.keras.ops.image.affine_transform(
+        tf.cast(pictures, tf.float32) * limits.rescale, tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1),
+        fill_mode=limits.fill_mode, fill_value=limits.cval * limits.rescale)
 
 
 def use_bfloat16_where_native() -> None:
     """Let Keras compute in bfloat16, twice as fast as float32, if the processor or GPU has instructions for it."""
-    cpu = Path("/proc/cpuinfo")  # where Linux describes the processor
-    native = cpu.exists() and "bf16" in cpu.read_text()
-    for gpu in tf.config.list_physical_devices("GPU"):
-        native = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
-    if native:
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if all(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus) and (gpus or "bf16" in cpu):
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
 
 
@@ -237,27 +236,22 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
             epochs = np.arange(1, len(history["loss"]) + 1)
             axis.plot(epochs, history[name], ".--", color=color, label=f"{label}: training")
             if "val_loss" in history:
-                values, best = history[f"val_{name}"], np.argmax(history["val_accuracy"])
-                axis.plot(epochs, values, "o-", color=color, label=f"{label}: validation")
-                axis.plot(epochs[best], values[best], "*", color=color, markersize=18)
+                axis.plot(epochs, history[f"val_{name}"], "*-", color=color, label=f"{label}: validation",
+                          markersize=18, markevery=[np.argmax(history["val_accuracy"])])
         axis.set(xlabel="epoch", ylabel=name)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file)
 
 
-def draw_confusion_matrix(truth: np.ndarray, predicted: np.ndarray, names: list[str], file: Path) -> np.ndarray:
-    """Draw and return the counts [true class, predicted class] of the class numbers `truth` [n] and `predicted` [n]."""
-    matrix = tf.math.confusion_matrix(truth, predicted, len(names)).numpy()
-    figure, axis = plt.subplots(figsize=(2 + 0.4 * len(names), 2 + 0.4 * len(names)), layout="constrained")
+def draw_confusion_matrix(axis, matrix: np.ndarray, names: list[str]) -> None:
+    """Draw the counts [true class, predicted class]: what is off the diagonal was taken for something else."""
     axis.imshow(matrix, cmap="Blues", norm="symlog")
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             axis.text(column, row, count, ha="center", va="center", color="white" if row == column else "black")
     axis.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
-    axis.set_xticks(range(len(names)), names)
+    axis.set_xticks(range(len(names)), names, rotation=60 if len(names[0]) > 5 else 0)
     axis.set_yticks(range(len(names)), names)
-    figure.savefig(file)
-    return matrix
 
 
 def predict(files: list[Path], model_file: Path, load) -> None:
@@ -274,10 +268,9 @@ def predict(files: list[Path], model_file: Path, load) -> None:
 
 def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
     """Print the metrics, and save them with the flags of the run as metrics.json."""
-    print(", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.items()), f"in {seconds:.0f} s")
     (folder / "metrics.json").write_text(
         json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
-    print(f"The model, the figures and the numbers are in {folder}.")
+    print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
 
 
 if __name__ == "__main__":

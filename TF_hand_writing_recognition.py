@@ -1,8 +1,7 @@
 """Lesson 4: MNIST - handwritten digits, and a callback that stops when the network is good enough.
 
-You learn to
-  * do all of lessons 2 and 3 again on digits, and see what a convolution adds: better answers;
-  * look at the mistakes: which digits does it still get wrong, and would you have got them right?
+You learn to do all of lessons 2 and 3 again on digits, to see what a convolution adds, and to look at the mistakes:
+which digits does the network still get wrong, and would you have got them right?
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow
   python TF_hand_writing_recognition.py                      # train both networks, show the mistakes
@@ -152,23 +151,18 @@ def positive(text: str) -> int:
 
 
 def load_mnist(dataset, data_dir: Path | None) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return (pictures, labels) for training and for the test: pictures [n, 28, 28] of 0..255, labels [n] of 0..9.
-
-    `dataset` is tf.keras.datasets.mnist or fashion_mnist, which Keras downloads on the first run; `data_dir` is a
-    folder that holds the four files of the set in the format idx (http://yann.lecun.com/exdb/mnist), compressed.
-    """
+    """Return (pictures [n, 28, 28] of 0..255, labels [n] of 0..9) for training and for the test, in NumPy arrays."""
     def read(name: str, header: int) -> np.ndarray:
         return np.frombuffer(gzip.decompress((data_dir / name).read_bytes()), np.uint8, offset=header)
 
     socket.setdefaulttimeout(60)  # seconds: a server that falls silent is an error, not an endless wait
     try:
-        if data_dir is None:
-            return dataset.load_data()
-        return tuple((read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28),
-                      read(f"{part}-labels-idx1-ubyte.gz", 8)) for part in ("train", "t10k"))
+        return dataset.load_data() if data_dir is None else [
+            (read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28), read(f"{part}-labels-idx1-ubyte.gz", 8))
+            for part in ("train", "t10k")]
     except Exception as error:
         sys.exit(f"The pictures could not be loaded ({error}). Delete the incomplete file, if there is one, and try "
-                 "again; or fetch the four idx .gz files elsewhere and name their folder with --data-dir.")
+                 "again; or download the four idx .gz files elsewhere and name their folder with --data-dir.")
 
 
 def load_grey(file: Path) -> np.ndarray:
@@ -190,11 +184,9 @@ def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.da
 
 def use_bfloat16_where_native() -> None:
     """Let Keras compute in bfloat16, twice as fast as float32, if the processor or GPU has instructions for it."""
-    cpu = Path("/proc/cpuinfo")  # where Linux describes the processor
-    native = cpu.exists() and "bf16" in cpu.read_text()
-    for gpu in tf.config.list_physical_devices("GPU"):
-        native = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
-    if native:
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if all(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus) and (gpus or "bf16" in cpu):
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
 
 
@@ -215,9 +207,8 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
             epochs = np.arange(1, len(history["loss"]) + 1)
             axis.plot(epochs, history[name], ".--", color=color, label=f"{label}: training")
             if "val_loss" in history:
-                values, best = history[f"val_{name}"], np.argmax(history["val_accuracy"])
-                axis.plot(epochs, values, "o-", color=color, label=f"{label}: validation")
-                axis.plot(epochs[best], values[best], "*", color=color, markersize=18)
+                axis.plot(epochs, history[f"val_{name}"], "*-", color=color, label=f"{label}: validation",
+                          markersize=18, markevery=[np.argmax(history["val_accuracy"])])
         axis.set(xlabel="epoch", ylabel=name)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file)
@@ -237,10 +228,9 @@ def predict(files: list[Path], model_file: Path, load) -> None:
 
 def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
     """Print the metrics, and save them with the flags of the run as metrics.json."""
-    print(", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.items()), f"in {seconds:.0f} s")
     (folder / "metrics.json").write_text(
         json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
-    print(f"The model, the figures and the numbers are in {folder}.")
+    print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
 
 
 if __name__ == "__main__":

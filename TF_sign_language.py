@@ -1,9 +1,7 @@
 """Lesson 14: twenty-four letters of the sign language - pictures that come as rows of a table.
 
-You learn to
-  * get a data set from Kaggle, and turn the rows of a CSV file into pictures [n, 28, 28, 1];
-  * augment pictures that are in memory already, without the mirror: a mirrored hand is another sign, or none;
-  * choose the best epoch on validation pictures, and measure it once on test pictures that decided nothing.
+You learn to get a data set from Kaggle, to turn the rows of a CSV file into pictures [n, 28, 28, 1], and to choose the
+best epoch on validation pictures, so that the test pictures decide nothing.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy kagglehub
   python TF_sign_language.py                           # train, draw the curves, evaluate once
@@ -41,10 +39,8 @@ FILES = ["sign_mnist_train.csv", "sign_mnist_test.csv"]
 CLASSES = list("ABCDEFGHIJKLMNOPQRSTUVWXY")  # labels 0 to 24; 9, the J, never occurs
 RESCALE = 1 / 255  # pixels 0..255 become 0..1, the scale for which a network's first weights are made
 AUGMENTATION = {  # gentler than in lesson 11: a sign is told by its angle, too, and 28x28 pixels have no room to spare
-    "rotation_range": 10,  # degrees, to either side
-    "width_shift_range": 0.1, "height_shift_range": 0.1,  # share of the width and of the height
-    "zoom_range": 0.1,  # 0.9 to 1.1 times
-    "fill_mode": "nearest",  # beyond the edge, its pixels are repeated
+    "rotation_range": 10, "width_shift_range": 0.1, "height_shift_range": 0.1, "zoom_range": 0.1,
+    "fill_mode": "nearest",  # no horizontal_flip: a mirrored hand is another sign, or none
 }
 
 
@@ -75,8 +71,7 @@ def main(arguments: argparse.Namespace) -> None:
     data = arguments.data_dir or download_from_kaggle()
     (pictures, labels), (test_pictures, test_labels) = (read_csv(data / name) for name in FILES)
 
-    # A tenth of the training rows, chosen at random, decides which epoch is the best. So the test rows decide nothing,
-    # and what they say at the end is what to expect of new hands.
+    # A tenth of the training rows, chosen at random, decides which epoch is the best. So the test rows decide nothing.
     order = np.random.permutation(len(labels))
     held_out, rest = np.split(order, [len(order) // 10])
     generator = tf.keras.preprocessing.image.ImageDataGenerator
@@ -101,12 +96,15 @@ def main(arguments: argparse.Namespace) -> None:
     seconds = time.perf_counter() - start
     draw_curves({"sign language": history}, output / "curves.png")
 
-    # The test pictures must be scaled as the training pictures were. The second line shows what a slip there costs.
+    # The test pictures must be scaled as the training pictures were. We also show what it costs to forget it.
     best = tf.keras.models.load_model(output / "model.keras")  # of the best epoch, not of the last one
     predicted = best.predict(test_pictures * np.float32(RESCALE), verbose=0).argmax(axis=1)
     unscaled = best.predict(test_pictures.astype("float32"), verbose=0).argmax(axis=1)
     print(f"Accuracy on the test pictures if one forgets to scale them: {np.mean(unscaled == test_labels):.4f}")
-    draw_confusion_matrix(test_labels, predicted, CLASSES, output / "confusion_matrix.png")
+    matrix = tf.math.confusion_matrix(test_labels, predicted, len(CLASSES)).numpy()  # counts [true, predicted]
+    figure, axis = plt.subplots(figsize=(11, 11), layout="constrained")
+    draw_confusion_matrix(axis, matrix, CLASSES)
+    figure.savefig(output / "confusion_matrix.png")
     save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]),
                  test_accuracy=float(np.mean(predicted == test_labels)))
     plt.show()
@@ -182,16 +180,13 @@ def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.da
 
 
 def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor:
-    """Return what `limits`, an ImageDataGenerator, makes of pictures [n, height, width, channels]: scaled variants.
+    """Return a random variant of each picture [n, height, width, channels], scaled, as an ImageDataGenerator allows.
 
     All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
         return dice.uniform([tf.shape(pictures)[0]], low, high)
 
-    pictures = tf.cast(pictures, tf.float32) * limits.rescale
-    if vars(limits) == vars(type(limits)(rescale=limits.rescale)):  # a generator that changes nothing but the scale
-        return pictures
     for name in ("brightness_range", "channel_shift_range", "featurewise_center", "featurewise_std_normalization",
                  "samplewise_center", "samplewise_std_normalization", "zca_whitening", "preprocessing_function"):
         if getattr(limits, name):
@@ -205,17 +200,16 @@ def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor
     cos, sin, x, y = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # (x, y): it turns about the middle
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
     right, down = x - a * x - b * y + cos * shift_x - sin * shift_y, y - c * x - d * y + sin * shift_x + cos * shift_y
-    maps, edge = tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1), limits.cval * limits.rescale
-    return tf.keras.ops.image.affine_transform(pictures, maps, fill_mode=limits.fill_mode, fill_value=edge)
+    return tf.keras.ops.image.affine_transform(
+        tf.cast(pictures, tf.float32) * limits.rescale, tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1),
+        fill_mode=limits.fill_mode, fill_value=limits.cval * limits.rescale)
 
 
 def use_bfloat16_where_native() -> None:
     """Let Keras compute in bfloat16, twice as fast as float32, if the processor or GPU has instructions for it."""
-    cpu = Path("/proc/cpuinfo")  # where Linux describes the processor
-    native = cpu.exists() and "bf16" in cpu.read_text()
-    for gpu in tf.config.list_physical_devices("GPU"):
-        native = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
-    if native:
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if all(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus) and (gpus or "bf16" in cpu):
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
 
 
@@ -236,27 +230,22 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
             epochs = np.arange(1, len(history["loss"]) + 1)
             axis.plot(epochs, history[name], ".--", color=color, label=f"{label}: training")
             if "val_loss" in history:
-                values, best = history[f"val_{name}"], np.argmax(history["val_accuracy"])
-                axis.plot(epochs, values, "o-", color=color, label=f"{label}: validation")
-                axis.plot(epochs[best], values[best], "*", color=color, markersize=18)
+                axis.plot(epochs, history[f"val_{name}"], "*-", color=color, label=f"{label}: validation",
+                          markersize=18, markevery=[np.argmax(history["val_accuracy"])])
         axis.set(xlabel="epoch", ylabel=name)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file)
 
 
-def draw_confusion_matrix(truth: np.ndarray, predicted: np.ndarray, names: list[str], file: Path) -> np.ndarray:
-    """Draw and return the counts [true class, predicted class] of the class numbers `truth` [n] and `predicted` [n]."""
-    matrix = tf.math.confusion_matrix(truth, predicted, len(names)).numpy()
-    figure, axis = plt.subplots(figsize=(2 + 0.4 * len(names), 2 + 0.4 * len(names)), layout="constrained")
+def draw_confusion_matrix(axis, matrix: np.ndarray, names: list[str]) -> None:
+    """Draw the counts [true class, predicted class]: what is off the diagonal was taken for something else."""
     axis.imshow(matrix, cmap="Blues", norm="symlog")
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             axis.text(column, row, count, ha="center", va="center", color="white" if row == column else "black")
     axis.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
-    axis.set_xticks(range(len(names)), names)
+    axis.set_xticks(range(len(names)), names, rotation=60 if len(names[0]) > 5 else 0)
     axis.set_yticks(range(len(names)), names)
-    figure.savefig(file)
-    return matrix
 
 
 def predict(files: list[Path], model_file: Path, load) -> None:
@@ -273,10 +262,9 @@ def predict(files: list[Path], model_file: Path, load) -> None:
 
 def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
     """Print the metrics, and save them with the flags of the run as metrics.json."""
-    print(", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.items()), f"in {seconds:.0f} s")
     (folder / "metrics.json").write_text(
         json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
-    print(f"The model, the figures and the numbers are in {folder}.")
+    print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def draw_judgement(x: np.ndarray, y: np.ndarray, scores: np.ndarray, matrix: np.
         axis.barh(np.arange(len(CLASSES)) + offset, values, height=0.25, label=name)
     axis.set_yticks(range(len(CLASSES)), CLASSES)
     axis.set(title="How good is it in each class?", xlabel="0 to 1: higher is better", ylim=(len(CLASSES) - 0.5, -0.5))
-    axis.legend(loc="lower left")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     axis = parts[1, 0].subplots()
     axis.hist([confidence[predicted == y], confidence[predicted != y]], np.linspace(0, 1, 21), stacked=True, log=True,
               label=["right", "wrong"], color=["tab:blue", "tab:red"])

@@ -104,7 +104,7 @@ def main(arguments: argparse.Namespace) -> None:
     predicted = np.concatenate([np.argmax(scores, axis=1) for scores, _ in batches])
     truth = np.concatenate([np.argmax(labels, axis=1) for _, labels in batches])
     matrix = tf.math.confusion_matrix(truth, predicted, len(CLASSES)).numpy()  # counts [true class, predicted class]
-    figure, axis = plt.subplots(figsize=(5, 5), layout="constrained")
+    figure, axis = plt.subplots(figsize=(6, 6), layout="constrained")
     draw_confusion_matrix(axis, matrix, CLASSES)
     figure.savefig(output / "confusion_matrix.png")
     save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))

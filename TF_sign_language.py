@@ -63,9 +63,9 @@ def build_model(learning_rate: float = 1e-3, steps_per_execution: int = 1) -> tf
 def main(arguments: argparse.Namespace) -> None:
     output = arguments.output_dir
     if arguments.predict:
+        predict(arguments.predict, output / "model.keras", load_grey)
         seen = np.hstack([load_grey(file)[..., 0] for file in arguments.predict]).repeat(8, axis=0).repeat(8, axis=1)
-        plt.imsave(output / "prediction.png", seen, cmap="gray")  # what the network sees: 28x28 pixels of each hand
-        return predict(arguments.predict, output / "model.keras", load_grey)
+        return plt.imsave(output / "prediction.png", seen, cmap="gray")  # what the network sees of each hand
     output.mkdir(parents=True, exist_ok=True)
     tf.keras.utils.set_random_seed(arguments.seed)
     data = arguments.data_dir or download_from_kaggle()

@@ -1,60 +1,70 @@
 """Shared by all tests: drawn data, a server on 127.0.0.1, and a way to run a lesson as a learner would."""
 
-import ast
+import contextlib
 import functools
-import hashlib
 import http.server
 import importlib.util
+import io
 import json
 import os
+import re
+import runpy
 import shutil
-import subprocess
 import sys
+import tempfile
 import threading
-import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # before TensorFlow is imported, as the lessons do by default
+os.environ["MPLBACKEND"] = "agg"
+os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-")  # an empty cache
+os.environ["no_proxy"] = "127.0.0.1"
 
 import pytest
+import tensorflow as tf
 from draw_data import draw_everything
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody answers
 
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory) -> Path:
     """A folder with all drawn data sets, read only by agreement."""
     folder = tmp_path_factory.mktemp("drawn")
-    draw_everything(folder)
+    draw_everything(folder, count=16)
     return folder
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory) -> dict[str, str]:
-    """An environment with an empty home, no display and one shared matplotlib cache."""
-    home = tmp_path_factory.mktemp("home")
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "SYSTEMROOT", "TMPDIR", "LANG")}
-    return {**kept, "HOME": str(home), "KERAS_HOME": str(home / "keras"), "MPLCONFIGDIR": str(home / "matplotlib"),
-            "KAGGLEHUB_CACHE": str(home / "kaggle"), "no_proxy": "127.0.0.1"}
+def run(tmp_path_factory):
+    """A function that runs a script, copied alone into an empty folder, from its first line to its last.
 
-
-@pytest.fixture(scope="session")
-def run(environment, tmp_path_factory):
-    """A function that copies a script alone into an empty folder and runs it there; returns the finished process.
-
-    run(script, *arguments, folder=existing folder to run in, text=changed source, env=more variables)
+    run(script, *arguments, folder=existing folder to run in, text=changed source) returns its exit code, what it
+    printed, and its folders. It runs in this process, where TensorFlow is imported already.
     """
-    def run_script(script: str, *arguments, folder: Path | None = None, text: str | None = None, env=None, timeout=300):
+    def run_script(script: str, *arguments, folder: Path | None = None, text: str | None = None) -> SimpleNamespace:
         folder = folder or tmp_path_factory.mktemp("empty")
-        if text is None:
-            shutil.copy(ROOT / script, folder)
-        else:
-            (folder / script).write_text(text)
-        process = subprocess.run([sys.executable, script, *map(str, arguments)], cwd=folder, timeout=timeout, text=True,
-                                 stdin=subprocess.DEVNULL, capture_output=True, env={**environment, **(env or {})})
-        process.folder, process.outputs = folder, folder / "outputs" / Path(script).stem
-        process.words = process.stdout + process.stderr
-        return process
+        (folder / script).write_text(text or (ROOT / script).read_text(encoding="utf-8"), encoding="utf-8")
+        out, err, code, old = io.StringIO(), io.StringIO(), 0, (os.getcwd(), sys.argv)
+        os.chdir(folder)
+        sys.argv = [script, *map(str, arguments)]
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                runpy.run_path(script, run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+            err.write(f"{stop.code}\n" if isinstance(stop.code, str) else "")
+        finally:
+            os.chdir(old[0])
+            sys.argv = old[1]
+            tf.keras.mixed_precision.set_global_policy("float32")
+            sys.modules["matplotlib.pyplot"].close("all")
+        return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue(), folder=folder,
+                               outputs=folder / "outputs" / Path(script).stem)
 
     return run_script
 
@@ -94,32 +104,52 @@ def serve():
         server.server_close()
 
 
+@pytest.fixture
+def cache(monkeypatch, tmp_path) -> Path:
+    """An empty cache of its own, in the place of ~/.keras/datasets."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    return tmp_path / "keras" / "datasets"
+
+
 def metrics_of(process) -> dict:
     """What a finished lesson wrote into metrics.json."""
     return json.loads((process.outputs / "metrics.json").read_text())
 
 
-def with_constants(script: str, **constants) -> str:
-    """The source of a lesson with some of its top-level constants replaced, to send it to a server of ours."""
-    lines = (ROOT / script).read_text().split("\n")
-    for node in reversed(ast.parse("\n".join(lines)).body):
-        if isinstance(node, ast.Assign) and node.targets[0].id in constants:
-            name = node.targets[0].id
-            lines[node.lineno - 1:node.end_lineno] = [f"{name} = {constants.pop(name)!r}"]
-    assert not constants, f"{script} has no {constants}"
-    return "\n".join(lines)
+def assert_one_sentence(process, *words: str) -> None:
+    """It ended with exit code 1 and one clear sentence on stderr that has `words`."""
+    assert process.code == 1, process.out + process.err
+    last = process.err.strip().splitlines()[-1]
+    for word in words:
+        assert word in last, (word, last)
 
 
-def sha256_of(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def small_inception(include_top, input_tensor, weights):
+    """Stands in for InceptionV3: untrained and small, with a layer `mixed7` that answers with maps of 7x7x768."""
+    maps = tf.keras.layers.Conv2D(768, 21, strides=21, activation="relu", name="mixed7")(input_tensor)
+    return tf.keras.Model(input_tensor, tf.keras.layers.GlobalAveragePooling2D()(maps))
 
 
-def drawn_archives(drawn: Path, *names: str) -> dict[str, tuple[int, str]]:
-    """ARCHIVES of a lesson, for the drawn zip files: {name: (number of pictures, SHA-256)}."""
-    suffixes = (".jpg", ".png")
-    found = {}
-    for name in names:
-        with zipfile.ZipFile(drawn / "archives" / f"{name}.zip") as archive:
-            pictures = sum(entry.endswith(suffixes) for entry in archive.namelist())
-            found[name] = pictures, sha256_of(Path(archive.filename))
-    return found
+@pytest.fixture(scope="session")
+def trained(run, drawn):
+    """A function that runs a lesson of LESSONS (test_lessons.py) once, and returns the finished run."""
+    from test_lessons import LESSONS
+
+    @functools.cache
+    def run_once(script: str, *flags: str):
+        arguments, data, _, _ = LESSONS[script]
+        source = [] if data is None else ["--data-dir", drawn / data]
+        text = (ROOT / script).read_text(encoding="utf-8")
+        if flags:  # the same code on smaller pictures: --plain is slow
+            text = re.sub(r"^IMAGE_SIZE = \(\d+, \d+\)", "IMAGE_SIZE = (100, 100)", text, flags=re.MULTILINE)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tf.keras.applications, "InceptionV3", small_inception)
+            return run(script, *flags, *arguments, *source, text=text)
+
+    return run_once
+
+
+def copy_outputs(process, folder: Path) -> Path:
+    """Copy what a run has left into another folder, so that a test may add to it."""
+    shutil.copytree(process.folder, folder, dirs_exist_ok=True)
+    return folder

@@ -11,7 +11,7 @@ holds, as the servers and archives of the real sets do:
   cats_and_dogs_filtered/                      lessons 8, 9 and 12 JPEG of mixed sizes
   PetImages/                                   lesson 10           JPEG, with broken files among them
   rps/ rps-test-set/                           lesson 13           RGBA PNG, 300x300
-  fashion-mnist/ mnist/                        lessons 2, 15 and 4 idx .gz files; for MNIST mnist.npz as well
+  fashion-mnist/ mnist/                        lessons 2, 15 and 4 idx .gz files
   sign-language-mnist/                         lesson 14           CSV
   archives/                                    the zip files that the lessons download
 """
@@ -86,16 +86,14 @@ def draw_glyphs(texts: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarr
     return np.stack([draw_glyph(texts[label], random) for label in labels]), labels.astype(np.uint8)
 
 
-def draw_mnist(folder: Path, training: int, test: int, seed: int, npz: bool) -> None:
-    """Draw digits as the four idx .gz files of MNIST and Fashion-MNIST, and as mnist.npz where `npz`."""
+def draw_mnist(folder: Path, training: int, test: int, seed: int) -> None:
+    """Draw digits as the four idx .gz files of MNIST and Fashion-MNIST."""
     folder.mkdir(parents=True, exist_ok=True)
     x_train, y_train = draw_glyphs("0123456789", training, seed)
     x_test, y_test = draw_glyphs("0123456789", test, seed + 1)
     for name, array in (("train-images-idx3", x_train), ("train-labels-idx1", y_train),
                         ("t10k-images-idx3", x_test), ("t10k-labels-idx1", y_test)):
         write_idx(folder / f"{name}-ubyte.gz", array)
-    if npz:
-        np.savez(folder / "mnist.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
 
 
 def draw_signs(folder: Path, training: int, test: int, seed: int) -> None:
@@ -132,8 +130,8 @@ def draw_everything(folder: Path, count: int = 24) -> None:
         (folder / "PetImages" / name / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0 no picture")
     whole = (folder / "PetImages" / "Cat" / "1.jpg").read_bytes()
     (folder / "PetImages" / "Dog" / "77.jpg").write_bytes(whole[:len(whole) // 2])  # ends half-way
-    draw_mnist(folder / "fashion-mnist", 40 * count, 10 * count, 9, npz=False)
-    draw_mnist(folder / "mnist", 40 * count, 10 * count, 11, npz=True)
+    draw_mnist(folder / "fashion-mnist", 40 * count, 10 * count, 9)
+    draw_mnist(folder / "mnist", 40 * count, 10 * count, 11)
     draw_signs(folder / "sign-language-mnist", 40 * count, 10 * count, 13)
     # Some of the real archives hold the folder, some only what is in it.
     for name, root in (("horse-or-human", "horse-or-human"), ("validation-horse-or-human", "validation-horse-or-human"),

@@ -1,0 +1,125 @@
+"""Keep the recorded runs in tests/results.csv, and write what README.md says of them between its markers.
+
+  python tests/record.py                                                # write the README's figures anew
+  python tests/record.py add TF_Dogs_Cats.py outputs/TF_Dogs_Cats       # add a run
+  python tests/record.py add TF_Dogs_Cats.py FOLDER --pair 1 --short    # one of two in turns, only for their ratio
+
+Add a run from the folder with its metrics.json, which must come from the script as it is, on the real data.
+"""
+
+import argparse
+import csv
+import json
+import re
+from pathlib import Path
+from statistics import mean
+
+ROOT = Path(__file__).parent.parent
+COLUMNS = ["script", "way", "seed", "epochs", "kind", "value", "seconds", "pair", "machine", "data"]
+KINDS = ("test_accuracy", "best_validation_accuracy", "training_accuracy", "prediction", "largest_difference")
+LESSONS = {  # script: title, megabytes to download, and what the course's own notebooks printed
+    "TF_HelloWorld.py": ("1 Hello, world", 0, "18.98"), "TF_fashion_mnist.py": ("2 Clothes", 31, ".909"),
+    "TF_hand_writing_recognition.py": ("4 Digits", 11, ".987"),
+    "TF_Human_horse.py": ("5 Horses or humans ¹", 161, ".86, at 150x150"),
+    "TF_HappyVsSad_Face.py": ("6 Happy or sad", 3, "above .999"),
+    "TF_Saving_Loading_Model.py": ("7 Saving and loading", 0, "-"),
+    "TF_Dogs_Cats.py": ("8 Dogs and cats", 69, ".70 to .75"),
+    "TF_Human_horse_Augmentation.py": ("11 Horses, augmented ¹", 161, "-"),
+    "TF_Dogs_Cats_Transfer_Learning.py": ("12 Transfer learning ²", 157, ".94 to .967"),
+    "TF_RockPaperScissors.py": ("13 Rock, paper, scissors ¹", 230, ".954"),
+    "TF_sign_language.py": ("14 Sign language ³", 63, "-"), "TF_Model_Evaluation.py": ("15 Evaluation", 31, "-"),
+}
+
+
+def spread(values: list[float]) -> str:
+    """Return the mean of values, with the smallest and the largest where there are several."""
+    number = [f"{value:.3f}".removeprefix("0") for value in (mean(values), min(values), max(values))]
+    return number[0] + (f" ({number[1]} to {number[2]}, {len(values)} seeds)" if len(values) > 1 else "")
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def select(rows: list[dict], script: str, way: str, kinds=KINDS) -> list[dict]:
+    return [row for row in rows if row["script"] == script and row["way"] == way and row["kind"] in kinds]
+
+
+def ratio(rows: list[dict], script: str) -> str:
+    """Return how many times as fast the default is as --plain: the mean of the pairs that ran one after the other."""
+    pairs = {}
+    for row in rows:
+        if row["script"] == script and row["pair"]:
+            pairs.setdefault(row["pair"], {})[row["way"]] = float(row["seconds"])
+    ratios = [pair["plain"] / pair["default"] for pair in pairs.values() if len(pair) == 2]
+    return f"{mean(ratios):.1f}" if ratios else "-"
+
+
+def describe(rows: list[dict], script: str) -> str:
+    """Return the Expect line of a lesson: all of one pattern."""
+    sentences = []
+    for way, words in (("default", ""), ("augment", "With `--augment`: "), ("plain", "With `--plain`: ")):
+        if found := select(rows, script, way):
+            kind = found[0]["kind"].replace("_", " ")
+            sentences.append(f"{words}{kind} {spread([float(row['value']) for row in found])} after {found[0]['epochs']} "
+                             f"epochs in {duration(float(found[0]['seconds']))}.")
+    if (factor := ratio(rows, script)) != "-":
+        sentences.append(f"The default is {factor} times as fast as `--plain`.")
+    return "*Expect:* " + " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
+
+
+def table(rows: list[dict]) -> str:
+    """Return the table of results, a row for each lesson that trains."""
+    lines = ["| lesson | kind | default | `--plain` | in the course | epochs | time | ratio | memory | disk |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
+    for script, (title, megabytes, course) in LESSONS.items():
+        default, plain = (select(rows, script, way) for way in ("default", "plain"))
+        memory, disk = (next((row["value"] for row in select(rows, script, "default", [kind])), "-")
+                        for kind in ("memory_gb", "output_mb"))
+        lines.append("| " + " | ".join([
+            title, default[0]["kind"].replace("_accuracy", "").replace("_", " "),
+            *(spread([float(row["value"]) for row in found]) if found else "-" for found in (default, plain)), course,
+            default[0]["epochs"], duration(float(default[0]["seconds"])), ratio(rows, script),
+            f"{memory} GB", f"{megabytes + float(disk):.0f} MB"]) + " |")
+    machines = sorted({row["machine"] for row in rows})
+    return "\n".join(lines) + f"\n\nMachine: {'; '.join(machines)}."
+
+
+def render(readme: str, rows: list[dict]) -> str:
+    """Return the README with each part between markers written anew."""
+    def write(match: re.Match) -> str:
+        return f"<!-- {match[1]} -->\n{table(rows) if match[1] == 'table' else describe(rows, match[1])}\n<!-- end -->"
+    return re.sub(r"<!-- (table|\w+\.py) -->\n.*?<!-- end -->", write, readme, flags=re.DOTALL)
+
+
+def add(rows: list[dict], line: argparse.Namespace) -> None:
+    """Add the run in `line.folder` to rows, in the place of the same run recorded before."""
+    metrics = json.loads((line.folder / "metrics.json").read_text())
+    kind = "" if line.short else next(name for name in KINDS if name in metrics)
+    way = "plain" if metrics.get("plain") else "augment" if metrics.get("augment") else "default"
+    epochs = len((line.folder / "history.csv").read_text().splitlines()) - 1
+    row = {"script": line.script, "way": way, "seed": str(metrics["seed"]), "epochs": str(epochs), "kind": kind,
+           "value": f"{metrics[kind]:.4f}" if kind else "", "seconds": f"{metrics['seconds']:.1f}",
+           "pair": line.pair, "machine": line.machine, "data": line.data}
+    key = ("script", "way", "seed", "kind", "pair")
+    rows[:] = sorted([old for old in rows if any(old[name] != row[name] for name in key)] + [row],
+                     key=lambda row: [*LESSONS].index(row["script"]))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", nargs="?", choices=["add"])
+    parser.add_argument("script", nargs="?")
+    parser.add_argument("folder", nargs="?", type=Path)
+    for flag, default in (("--pair", ""), ("--data", "complete"), ("--machine", "2 cores")):
+        parser.add_argument(flag, default=default)
+    parser.add_argument("--short", action="store_true", help="too few epochs for its accuracy to count")
+    line, file = parser.parse_args(), ROOT / "tests" / "results.csv"
+    rows = list(csv.DictReader(file.open(newline=""))) if file.exists() else []
+    if line.action:
+        add(rows, line)
+        with file.open("w", newline="") as target:
+            writer = csv.DictWriter(target, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    (ROOT / "README.md").write_text(render((ROOT / "README.md").read_text(encoding="utf-8"), rows), encoding="utf-8")

@@ -26,7 +26,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # keeps TensorFlow's start-up messages short
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -142,7 +142,7 @@ def download(url: str, sha256: str | None) -> Path:
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
                 (content if content.exists() else content.parent).rename(folder)  # it has its name when it is whole
         except Exception as error:
-            sys.exit(f"{url} could not be downloaded ({error}). Try again, or unpack it elsewhere and use --data-dir.")
+            sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or do it yourself: --data-dir.")
     return folder
 
 

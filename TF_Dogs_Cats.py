@@ -1,7 +1,7 @@
 """Lesson 8: dogs and cats - real photographs, and a network that overfits.
 
-You learn to plot accuracy and loss of training and validation, to recognise overfitting in the curves, and to do
-something about it: --augment shows the network new variants of the training pictures all the time.
+You learn to recognise overfitting, when a network memorises its training pictures instead of learning from them, in the
+curves of accuracy and loss; and to do something about it: --augment shows it ever new variants of these pictures.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
   python TF_Dogs_Cats.py                         # train, and see it overfit
@@ -27,9 +27,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # keeps TensorFlow's start-up messages short
 if "--plain" not in sys.argv:
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions on processors without AVX-512, too
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # speed only: fast convolutions on every processor
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,11 +39,11 @@ URL = "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip"
 SHA256 = None  # the publisher gives no hash
 CLASSES = ["cats", "dogs"]  # label 0 and label 1: the names of the folders
 IMAGE_SIZE = (150, 150)  # height and width: a batch is one array, so all its pictures must have the same size
-RESCALE = 1 / 255  # pixels 0..255 become 0..1, the scale for which a network's first weights are made
+RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights that suit small numbers
 AUGMENTATION = {  # how far ImageDataGenerator may change a training picture, at random, each time it is shown
     "rotation_range": 40,  # degrees, to either side
-    "width_shift_range": 0.2, "height_shift_range": 0.2,  # share of the width and of the height
-    "shear_range": 0.2, "zoom_range": 0.2,  # degrees, which is next to nothing; and 0.8 to 1.2 times the size
+    "width_shift_range": 0.2, "height_shift_range": 0.2, "zoom_range": 0.2,  # by up to a fifth of the size
+    "shear_range": 0.2,  # degrees, which is next to nothing: kept from the course
     "horizontal_flip": True, "fill_mode": "nearest",  # beyond the edge, its pixels are repeated
 }
 
@@ -54,7 +54,7 @@ def build_model() -> tf.keras.Model:
     model = tf.keras.Sequential([
         layers.Input((*IMAGE_SIZE, 3)),
         layers.Conv2D(16, 3, activation="relu"),  # 16 filters of 3x3 pixels find edges and colours
-        layers.MaxPooling2D(2),  # the strongest of 2x2 answers is enough: half the width, half the height
+        layers.MaxPooling2D(2),  # keeps the largest of each 2x2 answers: half the width, half the height
         layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),  # combinations of edges: corners, textures
         layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # combinations of those: an ear, a nose
         layers.Flatten(),  # the 17x17 map with 64 channels as one row of 18,496 numbers, for the dense layer
@@ -75,14 +75,14 @@ def main(arguments: argparse.Namespace) -> None:
     names = ("training", "testing") if (data / "training").exists() else ("train", "validation")
 
     # The generators find the pictures, take the names of the folders as labels, and say what may be done to a picture.
-    # The validation pictures are never changed: they measure what the network can do with photographs as they are.
+    # The network never learns from the validation pictures, which stay as they are: they measure what it can do.
     generator = tf.keras.preprocessing.image.ImageDataGenerator
     augmentation = AUGMENTATION if arguments.augment else {}
     flow = {"target_size": IMAGE_SIZE, "classes": CLASSES, "class_mode": "binary",  # the label is 0 or 1
             "batch_size": arguments.batch_size, "seed": arguments.seed}
     training = generator(rescale=RESCALE, **augmentation).flow_from_directory(data / names[0], **flow)
     validation = generator(rescale=RESCALE).flow_from_directory(data / names[1], **flow)
-    if not arguments.plain:  # the same pictures and labels, more than twice as fast
+    if not arguments.plain:  # the same pictures, labels and variants, made more than twice as fast, in larger steps
         use_bfloat16_where_native()
         training = keep_in_memory(training, augment if arguments.augment else None)
         validation = keep_in_memory(validation)
@@ -113,7 +113,7 @@ def describe_fit(history: dict[str, list[float]]) -> str:
     words = (f"Validation accuracy was best in epoch {best + 1}: {accuracy[best]:.3f}. At the end it is "
              f"{accuracy[-1]:.3f}, and training accuracy {training:.3f}")
     if training - accuracy[-1] < 0.05 or turn + 1 == len(loss):
-        return f"{words}: no overfitting yet."
+        return f"{words}; validation loss is lowest in epoch {turn + 1}: no overfitting yet."
     return f"{words}. Validation loss rose from {loss[turn]:.2f} (epoch {turn + 1}) to {loss[-1]:.2f}: overfitting."
 
 
@@ -122,9 +122,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=positive, default=15, help="passes over the pictures (%(default)s)")
     parser.add_argument("--batch-size", type=positive, help="pictures in one step (40; 20 with --plain)")
     parser.add_argument("--augment", action="store_true", help="train on random variants of the training pictures")
-    parser.add_argument("--plain", action="store_true", help="train as the course does: slower")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
     parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="no download: the folder that holds train and validation")
+    parser.add_argument("--data-dir", type=Path, help="no download: the folder of train and validation, or lesson 10's")
     parser.add_argument("--output-dir", type=Path, help="(outputs/TF_Dogs_Cats, with --augment TF_Dogs_Cats_augmented)")
     parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
     arguments = parser.parse_args()
@@ -158,7 +158,7 @@ def download(url: str, sha256: str | None) -> Path:
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
                 (content if content.exists() else content.parent).rename(folder)  # it has its name when it is whole
         except Exception as error:
-            sys.exit(f"{url} could not be downloaded ({error}). Try again, or unpack it elsewhere and use --data-dir.")
+            sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or do it yourself: --data-dir.")
     return folder
 
 
@@ -166,15 +166,15 @@ def keep_in_memory(flow, change=None) -> tf.data.Dataset:
     """Return the batches of an ImageDataGenerator's `flow`, faster: each file is read once, `change` is for a batch."""
     if len(set(flow.labels)) < flow.num_classes:
         raise OSError(f"{flow.directory} needs pictures in each of its folders {', '.join(flow.class_indices)}.")
-    limits, dice = flow.image_data_generator, tf.random.Generator.from_seed(flow.seed)
+    limits = flow.image_data_generator
     if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):
         sys.exit("Here only ImageDataGenerator itself can change pictures: train with --plain.")
-    change = change or (lambda batch, limits, dice: tf.cast(batch, tf.float32) * limits.rescale)
+    change = change or (lambda batch, rng, limits: tf.cast(batch, tf.float32) * limits.rescale)
     print(f"Reading {len(flow.filepaths)} pictures into memory ...")
     with ThreadPoolExecutor() as pool:
         pictures = np.fromiter(pool.map(load_picture, flow.filepaths), np.dtype((np.uint8, (*IMAGE_SIZE, 3))))
     labels = tf.one_hot(flow.labels, flow.num_classes) if flow.class_mode == "categorical" else np.float32(flow.labels)
-    return make_batches(pictures, labels, flow.batch_size, lambda batch: change(batch, limits, dice))
+    return make_batches(pictures, labels, flow.batch_size, lambda batch, rng: change(batch, rng, limits), flow.seed)
 
 
 def load_picture(file: Path) -> np.ndarray:
@@ -182,27 +182,27 @@ def load_picture(file: Path) -> np.ndarray:
     try:
         return np.asarray(tf.keras.utils.load_img(file, target_size=IMAGE_SIZE))
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or replace it.") from error
+        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or name another.") from error
 
 
-def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.data.Dataset:
+def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
     with tf.device("CPU"):  # a GPU keeps its memory for the network
-        pictures, labels = tf.constant(pictures), tf.constant(labels)
+        pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would hold up the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
-    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows)), tf.gather(labels, rows)))
+    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
 
 
-def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor:
-    """Return a random variant of each picture [n, height, width, channels], scaled, as an ImageDataGenerator allows.
+def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
+    """Return a random variant of each picture [n, height, width, channels], as an ImageDataGenerator, `limits`, allows.
 
     All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
-        return dice.uniform([tf.shape(pictures)[0]], low, high)
+        return rng.uniform([tf.shape(pictures)[0]], low, high)
 
     for name in ("brightness_range", "channel_shift_range", "featurewise_center", "featurewise_std_normalization",
                  "samplewise_center", "samplewise_std_normalization", "zca_whitening", "preprocessing_function"):
@@ -214,9 +214,9 @@ def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor
                         for limit, size in ((limits.width_shift_range, width), (limits.height_shift_range, height)))
     zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # below 0 it mirrors
                       for flip in (limits.horizontal_flip, limits.vertical_flip))
-    cos, sin, x, y = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # (x, y): it turns about the middle
+    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # it turns about the middle (u, v)
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
-    right, down = x - a * x - b * y + cos * shift_x - sin * shift_y, y - c * x - d * y + sin * shift_x + cos * shift_y
+    right, down = u - a * u - b * v + cos * shift_x - sin * shift_y, v - c * u - d * v + sin * shift_x + cos * shift_y
     return tf.keras.ops.image.affine_transform(
         tf.cast(pictures, tf.float32) * limits.rescale, tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1),
         fill_mode=limits.fill_mode, fill_value=limits.cval * limits.rescale)
@@ -227,7 +227,7 @@ def use_bfloat16_where_native() -> None:
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     if all(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus) and (gpus or "bf16" in cpu):
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights and the last layer stay float32
 
 
 def draw_batch(batch: tuple, file: Path) -> None:
@@ -255,7 +255,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
 
 
 def predict(files: list[Path], model_file: Path, load) -> None:
-    """Print the class of each picture, and how sure the saved model is; `load` reads a file as the network needs it."""
+    """Print the class of each picture, and how sure the saved model is; `load` makes an array of 0..255 of a file."""
     try:
         model = tf.keras.models.load_model(model_file)
     except Exception as error:

@@ -1,7 +1,7 @@
 """Lesson 12: transfer learning - dogs and cats, with a network that has already learned to see.
 
-You learn to take InceptionV3, trained on the 1.3 million photographs of ImageNet, to freeze it and train a new head on
-it, with as many outputs as your own classes need; and to use dropout, or turn it off to debug.
+You learn to take InceptionV3, trained on the 1.3 million photographs of ImageNet, to freeze it, and to train a new head
+for your own classes; and to use dropout, or to turn it off and see whether the loss then falls step by step.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
   python TF_Dogs_Cats_Transfer_Learning.py                        # train the head, compare with lesson 8
@@ -27,9 +27,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # keeps TensorFlow's start-up messages short
 if "--plain" not in sys.argv:
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions on processors without AVX-512, too
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # speed only: fast convolutions on every processor
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,8 +51,8 @@ def build_model(weights: str, dropout: float) -> tuple[tf.keras.Model, tf.keras.
     pixels = layers.Input((*IMAGE_SIZE, 3))
     scaled = layers.Rescaling(2, offset=-1)(pixels)  # 0..1 becomes -1..1, as InceptionV3 was trained
     inception = tf.keras.applications.InceptionV3(include_top=False, input_tensor=scaled, weights=weights)
-    base = tf.keras.Model(pixels, inception.get_layer("mixed7").output, name="base")  # cut before it gets too special
-    base.trainable = False  # frozen: the first steps of an ignorant head would destroy what ImageNet has taught
+    base = tf.keras.Model(pixels, inception.get_layer("mixed7").output, name="base")  # what follows knows ImageNet only
+    base.trainable = False  # frozen: the first steps of an untrained head would destroy what ImageNet has taught
     head = tf.keras.Sequential([
         layers.Input(base.output_shape[1:]),
         layers.Flatten(),  # 37,632 numbers, so the next layer has 38.5 million weights: most of the whole network
@@ -90,8 +90,8 @@ def main(arguments: argparse.Namespace) -> None:
 
     start, model, steps = time.perf_counter(), whole, len(training)
     if not arguments.plain:
-        # A frozen base gives the same answer to the same picture in each epoch. So it is asked only once about each of
-        # four variants of a picture, and the head is trained on the answers: at least five times as fast.
+        # A frozen base gives the same answer to the same picture in each epoch. So it is asked only four times about
+        # each picture, each time about a new variant, instead of 20 times; and the head is trained on the answers.
         print(f"Asking InceptionV3 about {VARIANTS} variants of each training picture ...")
         pictures, validation = keep_in_memory(training, augment), ask(base, keep_in_memory(validation))
         model, training = head, ask(base, pictures)
@@ -103,18 +103,18 @@ def main(arguments: argparse.Namespace) -> None:
     model.compile(optimizer=tf.keras.optimizers.RMSprop(1e-4), loss="binary_crossentropy", metrics=["accuracy"])
     saver = tf.keras.callbacks.ModelCheckpoint(output / "model.keras", "val_accuracy", mode="max", save_best_only=True)
     saver.set_model(whole)
-    saver.set_model = lambda _: None  # `fit` would hand it the head alone: it is to save base and head together
+    saver.set_model = lambda _: None  # `fit` tells it to save what is trained, the head: it has to save the whole
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs, steps_per_epoch=steps,
                         callbacks=[saver, tf.keras.callbacks.CSVLogger(output / "history.csv")],
                         shuffle=False).history  # the pictures come in a new order anyway
     seconds = time.perf_counter() - start
 
+    save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))
     histories, lesson_8 = {"transfer learning": history}, Path("outputs", "TF_Dogs_Cats", "history.csv")
-    if lesson_8.exists():  # the same photographs, but a network that started from nothing
+    if lesson_8.exists() and lesson_8.stat().st_size:  # the same photographs, but a network that started from nothing
         table = np.atleast_1d(np.genfromtxt(lesson_8, delimiter=",", names=True))
         histories["lesson 8"] = {name: table[name] for name in table.dtype.names}
     draw_curves(histories, output / "curves.png")
-    save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))
     plt.show()
 
 
@@ -130,9 +130,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=positive, help="pictures in one step (100; 20 with --plain)")
     parser.add_argument("--dropout", type=share, default=0.2, help="share of neurons hidden; 0: none (%(default)s)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="no download: weights of InceptionV3 without top")
-    parser.add_argument("--plain", action="store_true", help="train as the course does: slower")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
     parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="no download: the folder that holds train and validation")
+    parser.add_argument("--data-dir", type=Path, help="no download: the folder of train and validation, or lesson 10's")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
     parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
     arguments = parser.parse_args()
@@ -152,8 +152,8 @@ def positive(text: str) -> int:
 
 
 def share(text: str) -> float:
-    """Return `text` as a number from 0 to 1; anything else is an argparse error."""
-    if not 0 <= float(text) <= 1:
+    """Return `text` as a number from 0 up to, but not including, 1; anything else is an argparse error."""
+    if not 0 <= float(text) < 1:
         raise ValueError
     return float(text)
 
@@ -171,7 +171,7 @@ def download(url: str, sha256: str | None) -> Path:
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
                 (content if content.exists() else content.parent).rename(folder)  # it has its name when it is whole
         except Exception as error:
-            sys.exit(f"{url} could not be downloaded ({error}). Try again, or unpack it elsewhere and use --data-dir.")
+            sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or do it yourself: --data-dir.")
     return folder
 
 
@@ -179,15 +179,15 @@ def keep_in_memory(flow, change=None) -> tf.data.Dataset:
     """Return the batches of an ImageDataGenerator's `flow`, faster: each file is read once, `change` is for a batch."""
     if len(set(flow.labels)) < flow.num_classes:
         raise OSError(f"{flow.directory} needs pictures in each of its folders {', '.join(flow.class_indices)}.")
-    limits, dice = flow.image_data_generator, tf.random.Generator.from_seed(flow.seed)
+    limits = flow.image_data_generator
     if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):
         sys.exit("Here only ImageDataGenerator itself can change pictures: train with --plain.")
-    change = change or (lambda batch, limits, dice: tf.cast(batch, tf.float32) * limits.rescale)
+    change = change or (lambda batch, rng, limits: tf.cast(batch, tf.float32) * limits.rescale)
     print(f"Reading {len(flow.filepaths)} pictures into memory ...")
     with ThreadPoolExecutor() as pool:
         pictures = np.fromiter(pool.map(load_picture, flow.filepaths), np.dtype((np.uint8, (*IMAGE_SIZE, 3))))
     labels = tf.one_hot(flow.labels, flow.num_classes) if flow.class_mode == "categorical" else np.float32(flow.labels)
-    return make_batches(pictures, labels, flow.batch_size, lambda batch: change(batch, limits, dice))
+    return make_batches(pictures, labels, flow.batch_size, lambda batch, rng: change(batch, rng, limits), flow.seed)
 
 
 def load_picture(file: Path) -> np.ndarray:
@@ -195,27 +195,27 @@ def load_picture(file: Path) -> np.ndarray:
     try:
         return np.asarray(tf.keras.utils.load_img(file, target_size=IMAGE_SIZE))
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or replace it.") from error
+        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or name another.") from error
 
 
-def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.data.Dataset:
+def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
     with tf.device("CPU"):  # a GPU keeps its memory for the network
-        pictures, labels = tf.constant(pictures), tf.constant(labels)
+        pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would hold up the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
-    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows)), tf.gather(labels, rows)))
+    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
 
 
-def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor:
-    """Return a random variant of each picture [n, height, width, channels], scaled, as an ImageDataGenerator allows.
+def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
+    """Return a random variant of each picture [n, height, width, channels], as an ImageDataGenerator, `limits`, allows.
 
     All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
-        return dice.uniform([tf.shape(pictures)[0]], low, high)
+        return rng.uniform([tf.shape(pictures)[0]], low, high)
 
     for name in ("brightness_range", "channel_shift_range", "featurewise_center", "featurewise_std_normalization",
                  "samplewise_center", "samplewise_std_normalization", "zca_whitening", "preprocessing_function"):
@@ -227,9 +227,9 @@ def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor
                         for limit, size in ((limits.width_shift_range, width), (limits.height_shift_range, height)))
     zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # below 0 it mirrors
                       for flip in (limits.horizontal_flip, limits.vertical_flip))
-    cos, sin, x, y = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # (x, y): it turns about the middle
+    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # it turns about the middle (u, v)
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
-    right, down = x - a * x - b * y + cos * shift_x - sin * shift_y, y - c * x - d * y + sin * shift_x + cos * shift_y
+    right, down = u - a * u - b * v + cos * shift_x - sin * shift_y, v - c * u - d * v + sin * shift_x + cos * shift_y
     return tf.keras.ops.image.affine_transform(
         tf.cast(pictures, tf.float32) * limits.rescale, tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1),
         fill_mode=limits.fill_mode, fill_value=limits.cval * limits.rescale)
@@ -260,7 +260,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
 
 
 def predict(files: list[Path], model_file: Path, load) -> None:
-    """Print the class of each picture, and how sure the saved model is; `load` reads a file as the network needs it."""
+    """Print the class of each picture, and how sure the saved model is; `load` makes an array of 0..255 of a file."""
     try:
         model = tf.keras.models.load_model(model_file)
     except Exception as error:

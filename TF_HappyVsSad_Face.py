@@ -26,9 +26,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # keeps TensorFlow's start-up messages short
 if "--plain" not in sys.argv:
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions on processors without AVX-512, too
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # speed only: fast convolutions on every processor
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,7 +39,7 @@ SHA256 = None  # the publisher gives no hash
 STOP_AT = 0.999  # the accuracy above which the network is good enough; try 0.9
 CLASSES = ["happy", "sad"]  # label 0 and label 1: the names of the folders
 IMAGE_SIZE = (150, 150)  # height and width in pixels
-RESCALE = 1 / 255  # pixels 0..255 become 0..1, the scale for which a network's first weights are made
+RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights that suit small numbers
 
 
 class StopAtAccuracy(tf.keras.callbacks.Callback):
@@ -61,7 +61,7 @@ def build_model() -> tf.keras.Model:
     model = tf.keras.Sequential([
         layers.Input((*IMAGE_SIZE, 3)),
         layers.Conv2D(16, 3, activation="relu"),  # 16 filters of 3x3 pixels find the lines of a face
-        layers.MaxPooling2D(2),  # the strongest of 2x2 answers is enough: half the width, half the height
+        layers.MaxPooling2D(2),  # keeps the largest of each 2x2 answers: half the width, half the height
         layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),  # lines together: a curve upwards or downwards
         layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),  # curves together: a mouth, an eye
         layers.Flatten(),  # the 17x17 map with 32 channels as one row of 9,248 numbers, for the dense layer
@@ -111,7 +111,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=15, help="passes over the pictures, at most (%(default)s)")
     parser.add_argument("--batch-size", type=positive, default=10, help="pictures in one step (%(default)s)")
-    parser.add_argument("--plain", action="store_true", help="train as the course does: slower")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
     parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
     parser.add_argument("--data-dir", type=Path, help="no download: the folder that holds happy and sad")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_HappyVsSad_Face"), help="(%(default)s)")
@@ -143,7 +143,7 @@ def download(url: str, sha256: str | None) -> Path:
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
                 (content if content.exists() else content.parent).rename(folder)  # it has its name when it is whole
         except Exception as error:
-            sys.exit(f"{url} could not be downloaded ({error}). Try again, or unpack it elsewhere and use --data-dir.")
+            sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or do it yourself: --data-dir.")
     return folder
 
 
@@ -151,15 +151,15 @@ def keep_in_memory(flow, change=None) -> tf.data.Dataset:
     """Return the batches of an ImageDataGenerator's `flow`, faster: each file is read once, `change` is for a batch."""
     if len(set(flow.labels)) < flow.num_classes:
         raise OSError(f"{flow.directory} needs pictures in each of its folders {', '.join(flow.class_indices)}.")
-    limits, dice = flow.image_data_generator, tf.random.Generator.from_seed(flow.seed)
+    limits = flow.image_data_generator
     if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):
         sys.exit("Here only ImageDataGenerator itself can change pictures: train with --plain.")
-    change = change or (lambda batch, limits, dice: tf.cast(batch, tf.float32) * limits.rescale)
+    change = change or (lambda batch, rng, limits: tf.cast(batch, tf.float32) * limits.rescale)
     print(f"Reading {len(flow.filepaths)} pictures into memory ...")
     with ThreadPoolExecutor() as pool:
         pictures = np.fromiter(pool.map(load_picture, flow.filepaths), np.dtype((np.uint8, (*IMAGE_SIZE, 3))))
     labels = tf.one_hot(flow.labels, flow.num_classes) if flow.class_mode == "categorical" else np.float32(flow.labels)
-    return make_batches(pictures, labels, flow.batch_size, lambda batch: change(batch, limits, dice))
+    return make_batches(pictures, labels, flow.batch_size, lambda batch, rng: change(batch, rng, limits), flow.seed)
 
 
 def load_picture(file: Path) -> np.ndarray:
@@ -167,17 +167,17 @@ def load_picture(file: Path) -> np.ndarray:
     try:
         return np.asarray(tf.keras.utils.load_img(file, target_size=IMAGE_SIZE))
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or replace it.") from error
+        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or name another.") from error
 
 
-def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.data.Dataset:
+def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
     with tf.device("CPU"):  # a GPU keeps its memory for the network
-        pictures, labels = tf.constant(pictures), tf.constant(labels)
+        pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would hold up the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
-    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows)), tf.gather(labels, rows)))
+    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
 
 
@@ -186,7 +186,7 @@ def use_bfloat16_where_native() -> None:
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     if all(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus) and (gpus or "bf16" in cpu):
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights and the last layer stay float32
 
 
 def draw_batch(batch: tuple, file: Path) -> None:
@@ -214,7 +214,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
 
 
 def predict(files: list[Path], model_file: Path, load) -> None:
-    """Print the class of each picture, and how sure the saved model is; `load` reads a file as the network needs it."""
+    """Print the class of each picture, and how sure the saved model is; `load` makes an array of 0..255 of a file."""
     try:
         model = tf.keras.models.load_model(model_file)
     except Exception as error:

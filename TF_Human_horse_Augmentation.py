@@ -27,9 +27,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # keeps TensorFlow's start-up messages short
 if "--plain" not in sys.argv:
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions on processors without AVX-512, too
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # speed only: fast convolutions on every processor
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -42,7 +42,7 @@ ARCHIVES = {  # the zip file's name, for training and for validation: its SHA-25
 }
 CLASSES = ["horses", "humans"]  # label 0 and label 1: the names of the folders
 IMAGE_SIZE = (300, 300)  # height and width in pixels
-RESCALE = 1 / 255  # pixels 0..255 become 0..1, the scale for which a network's first weights are made
+RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights that suit small numbers
 AUGMENTATION = {  # how far ImageDataGenerator may change a training picture, at random, each time it is shown
     "rotation_range": 40,  # turn by up to 40 degrees to either side
     "width_shift_range": 0.2, "height_shift_range": 0.2,  # move by up to a fifth of the width and of the height
@@ -64,7 +64,7 @@ def build_model() -> tf.keras.Model:
         layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # parts: a leg, an arm
         layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # what is left is a 7x7 map with 64 channels
         layers.Flatten(),  # the map as one row of 3,136 numbers, as the dense layer needs it
-        layers.Dense(512, activation="relu"),  # weighs the parts that were found, wherever they are
+        layers.Dense(512, activation="relu"),  # weighs which part was found where
         layers.Dense(1, activation="sigmoid", dtype="float32"),  # one probability is enough for two classes
     ])
     model.compile(optimizer=tf.keras.optimizers.RMSprop(1e-3), loss="binary_crossentropy", metrics=["accuracy"])
@@ -87,7 +87,7 @@ def main(arguments: argparse.Namespace) -> None:
     training = generator(rescale=RESCALE, **AUGMENTATION).flow_from_directory(folders[0], **flow)
     validation = generator(rescale=RESCALE).flow_from_directory(folders[1], **flow)
     draw_variants(load_picture(training.filepaths[0]), generator(**AUGMENTATION), output / "augmentations.png")
-    if not arguments.plain:  # the same pictures, labels and augmentation, more than twice as fast
+    if not arguments.plain:  # the same pictures, labels and variants, made more than twice as fast
         use_bfloat16_where_native()
         training, validation = keep_in_memory(training, augment), keep_in_memory(validation)
     draw_batch(next(iter(training)), output / "pictures.png")  # look at the data before you train on them
@@ -105,7 +105,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     # One curve says little; lesson 5's beside it says what the augmentation has changed.
     histories, lesson_5 = {"augmented": history}, Path("outputs", "TF_Human_horse", "history.csv")
-    if lesson_5.exists():
+    if lesson_5.exists() and lesson_5.stat().st_size:
         table = np.atleast_1d(np.genfromtxt(lesson_5, delimiter=",", names=True))
         histories["lesson 5"] = {name: table[name] for name in table.dtype.names}
     for name, numbers in histories.items():
@@ -131,7 +131,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=25, help="passes over the pictures (%(default)s)")
     parser.add_argument("--batch-size", type=positive, default=32, help="pictures in one step (%(default)s)")
-    parser.add_argument("--plain", action="store_true", help="train as the course does: slower")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
     parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
     parser.add_argument("--data-dir", type=Path, help=f"no download: the folder that holds {' and '.join(ARCHIVES)}")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
@@ -163,7 +163,7 @@ def download(url: str, sha256: str | None) -> Path:
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
                 (content if content.exists() else content.parent).rename(folder)  # it has its name when it is whole
         except Exception as error:
-            sys.exit(f"{url} could not be downloaded ({error}). Try again, or unpack it elsewhere and use --data-dir.")
+            sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or do it yourself: --data-dir.")
     return folder
 
 
@@ -171,15 +171,15 @@ def keep_in_memory(flow, change=None) -> tf.data.Dataset:
     """Return the batches of an ImageDataGenerator's `flow`, faster: each file is read once, `change` is for a batch."""
     if len(set(flow.labels)) < flow.num_classes:
         raise OSError(f"{flow.directory} needs pictures in each of its folders {', '.join(flow.class_indices)}.")
-    limits, dice = flow.image_data_generator, tf.random.Generator.from_seed(flow.seed)
+    limits = flow.image_data_generator
     if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):
         sys.exit("Here only ImageDataGenerator itself can change pictures: train with --plain.")
-    change = change or (lambda batch, limits, dice: tf.cast(batch, tf.float32) * limits.rescale)
+    change = change or (lambda batch, rng, limits: tf.cast(batch, tf.float32) * limits.rescale)
     print(f"Reading {len(flow.filepaths)} pictures into memory ...")
     with ThreadPoolExecutor() as pool:
         pictures = np.fromiter(pool.map(load_picture, flow.filepaths), np.dtype((np.uint8, (*IMAGE_SIZE, 3))))
     labels = tf.one_hot(flow.labels, flow.num_classes) if flow.class_mode == "categorical" else np.float32(flow.labels)
-    return make_batches(pictures, labels, flow.batch_size, lambda batch: change(batch, limits, dice))
+    return make_batches(pictures, labels, flow.batch_size, lambda batch, rng: change(batch, rng, limits), flow.seed)
 
 
 def load_picture(file: Path) -> np.ndarray:
@@ -187,27 +187,27 @@ def load_picture(file: Path) -> np.ndarray:
     try:
         return np.asarray(tf.keras.utils.load_img(file, target_size=IMAGE_SIZE))
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or replace it.") from error
+        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or name another.") from error
 
 
-def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.data.Dataset:
+def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
     with tf.device("CPU"):  # a GPU keeps its memory for the network
-        pictures, labels = tf.constant(pictures), tf.constant(labels)
+        pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would hold up the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
-    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows)), tf.gather(labels, rows)))
+    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
 
 
-def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor:
-    """Return a random variant of each picture [n, height, width, channels], scaled, as an ImageDataGenerator allows.
+def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
+    """Return a random variant of each picture [n, height, width, channels], as an ImageDataGenerator, `limits`, allows.
 
     All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
-        return dice.uniform([tf.shape(pictures)[0]], low, high)
+        return rng.uniform([tf.shape(pictures)[0]], low, high)
 
     for name in ("brightness_range", "channel_shift_range", "featurewise_center", "featurewise_std_normalization",
                  "samplewise_center", "samplewise_std_normalization", "zca_whitening", "preprocessing_function"):
@@ -219,9 +219,9 @@ def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor
                         for limit, size in ((limits.width_shift_range, width), (limits.height_shift_range, height)))
     zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # below 0 it mirrors
                       for flip in (limits.horizontal_flip, limits.vertical_flip))
-    cos, sin, x, y = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # (x, y): it turns about the middle
+    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # it turns about the middle (u, v)
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
-    right, down = x - a * x - b * y + cos * shift_x - sin * shift_y, y - c * x - d * y + sin * shift_x + cos * shift_y
+    right, down = u - a * u - b * v + cos * shift_x - sin * shift_y, v - c * u - d * v + sin * shift_x + cos * shift_y
     return tf.keras.ops.image.affine_transform(
         tf.cast(pictures, tf.float32) * limits.rescale, tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1),
         fill_mode=limits.fill_mode, fill_value=limits.cval * limits.rescale)
@@ -232,7 +232,7 @@ def use_bfloat16_where_native() -> None:
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     if all(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus) and (gpus or "bf16" in cpu):
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights and the last layer stay float32
 
 
 def draw_batch(batch: tuple, file: Path) -> None:
@@ -260,7 +260,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
 
 
 def predict(files: list[Path], model_file: Path, load) -> None:
-    """Print the class of each picture, and how sure the saved model is; `load` reads a file as the network needs it."""
+    """Print the class of each picture, and how sure the saved model is; `load` makes an array of 0..255 of a file."""
     try:
         model = tf.keras.models.load_model(model_file)
     except Exception as error:

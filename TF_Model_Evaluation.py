@@ -25,14 +25,14 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # keeps TensorFlow's start-up messages short
 
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
-RESCALE = 1 / 255  # pixels 0..255 become 0..1, the scale for which a network's first weights are made
+RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights that suit small numbers
 TRAINING, VALIDATION = 10_000, 10_000  # of the 60,000 pictures: with few to learn from, overfitting shows soon
 
 

@@ -24,9 +24,9 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # keeps TensorFlow's start-up messages short
 if "--plain" not in sys.argv:
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions on processors without AVX-512, too
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # speed only: fast convolutions on every processor
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,7 +34,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 CLASSES = list("0123456789")
-RESCALE = 1 / 255  # pixels 0..255 become 0..1, the scale for which a network's first weights are made
+RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights that suit small numbers
 
 
 class StopAtAccuracy(tf.keras.callbacks.Callback):
@@ -56,7 +56,7 @@ def build_model(convolutional: bool, steps_per_execution: int = 1) -> tf.keras.M
     if convolutional:
         hidden = [
             layers.Conv2D(32, 3, activation="relu"),  # 32 filters of 3x3 pixels find strokes, wherever they are
-            layers.MaxPooling2D(2),  # the strongest of 2x2 answers is enough: half the width, half the height
+            layers.MaxPooling2D(2),  # keeps the largest of each 2x2 answers: half the width, half the height
             layers.Flatten(), layers.Dense(128, activation="relu"),  # weighs which strokes are where on the 13x13 map
         ]
     else:
@@ -129,7 +129,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=10, help="passes over the pictures, at most (%(default)s)")
     parser.add_argument("--batch-size", type=positive, help="pictures in one step (128; 32 with --plain)")
-    parser.add_argument("--plain", action="store_true", help="train as the course does: slower")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
     parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
     parser.add_argument("--data-dir", type=Path, help="no download: the folder that holds the four idx .gz files")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
@@ -171,14 +171,14 @@ def load_grey(file: Path) -> np.ndarray:
         return np.array(ImageOps.fit(ImageOps.exif_transpose(picture).convert("L"), (28, 28)))[..., np.newaxis]
 
 
-def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.data.Dataset:
+def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
     with tf.device("CPU"):  # a GPU keeps its memory for the network
-        pictures, labels = tf.constant(pictures), tf.constant(labels)
+        pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would hold up the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
-    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows)), tf.gather(labels, rows)))
+    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
 
 
@@ -187,7 +187,7 @@ def use_bfloat16_where_native() -> None:
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     if all(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus) and (gpus or "bf16" in cpu):
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights and the last layer stay float32
 
 
 def draw_batch(batch: tuple, file: Path) -> None:
@@ -215,7 +215,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
 
 
 def predict(files: list[Path], model_file: Path, load) -> None:
-    """Print the class of each picture, and how sure the saved model is; `load` reads a file as the network needs it."""
+    """Print the class of each picture, and how sure the saved model is; `load` makes an array of 0..255 of a file."""
     try:
         model = tf.keras.models.load_model(model_file)
     except Exception as error:

@@ -25,9 +25,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # keeps TensorFlow's start-up messages short
 if "--plain" not in sys.argv:
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions on processors without AVX-512, too
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # speed only: fast convolutions on every processor
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,7 +37,7 @@ from PIL import Image, ImageOps
 DATASET = "datamunge/sign-language-mnist/versions/1"  # owner, name and version: the same data for everybody
 FILES = ["sign_mnist_train.csv", "sign_mnist_test.csv"]
 CLASSES = list("ABCDEFGHIJKLMNOPQRSTUVWXY")  # labels 0 to 24; 9, the J, never occurs
-RESCALE = 1 / 255  # pixels 0..255 become 0..1, the scale for which a network's first weights are made
+RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights that suit small numbers
 AUGMENTATION = {  # gentler than in lesson 11: a sign is told by its angle, too, and 28x28 pixels have no room to spare
     "rotation_range": 10, "width_shift_range": 0.1, "height_shift_range": 0.1, "zoom_range": 0.1,
     "fill_mode": "nearest",  # no horizontal_flip: a mirrored hand is another sign, or none
@@ -78,12 +78,12 @@ def main(arguments: argparse.Namespace) -> None:
     flow = {"batch_size": arguments.batch_size, "seed": arguments.seed}
     training = generator(rescale=RESCALE, **AUGMENTATION).flow(pictures[rest], labels[rest], **flow)
     validation = generator(rescale=RESCALE).flow(pictures[held_out], labels[held_out], **flow)
-    learning_rate, at_once, dice = 1e-3, 1, tf.random.Generator.from_seed(arguments.seed)
+    learning_rate, at_once = 1e-3, 1
     if not arguments.plain:  # whole batches are augmented at a time, and larger ones, so that the steps can be longer
         use_bfloat16_where_native()
         learning_rate, at_once = 2e-3, 10  # ten steps without a break
         training, validation = (make_batches(flow.x, flow.y, flow.batch_size, partial(
-            augment, limits=flow.image_data_generator, dice=dice)) for flow in (training, validation))
+            augment, limits=flow.image_data_generator), arguments.seed) for flow in (training, validation))
     draw_batch(next(iter(training)), output / "pictures.png")  # look at the data before you train on them
 
     model = build_model(learning_rate, at_once)
@@ -141,7 +141,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=15, help="passes over the pictures (%(default)s)")
     parser.add_argument("--batch-size", type=positive, help="pictures in one step (128; 32 with --plain)")
-    parser.add_argument("--plain", action="store_true", help="train as the course does: slower")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
     parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
     parser.add_argument("--data-dir", type=Path, help=f"no download: the folder that holds {' and '.join(FILES)}")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_sign_language"), help="(%(default)s)")
@@ -168,24 +168,24 @@ def load_grey(file: Path) -> np.ndarray:
         return np.array(ImageOps.fit(ImageOps.exif_transpose(picture).convert("L"), (28, 28)))[..., np.newaxis]
 
 
-def make_batches(pictures, labels, batch_size: int, change=tf.identity) -> tf.data.Dataset:
+def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
     with tf.device("CPU"):  # a GPU keeps its memory for the network
-        pictures, labels = tf.constant(pictures), tf.constant(labels)
+        pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would hold up the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
-    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows)), tf.gather(labels, rows)))
+    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
 
 
-def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor:
-    """Return a random variant of each picture [n, height, width, channels], scaled, as an ImageDataGenerator allows.
+def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
+    """Return a random variant of each picture [n, height, width, channels], as an ImageDataGenerator, `limits`, allows.
 
     All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
-        return dice.uniform([tf.shape(pictures)[0]], low, high)
+        return rng.uniform([tf.shape(pictures)[0]], low, high)
 
     for name in ("brightness_range", "channel_shift_range", "featurewise_center", "featurewise_std_normalization",
                  "samplewise_center", "samplewise_std_normalization", "zca_whitening", "preprocessing_function"):
@@ -197,9 +197,9 @@ def augment(pictures: tf.Tensor, limits, dice: tf.random.Generator) -> tf.Tensor
                         for limit, size in ((limits.width_shift_range, width), (limits.height_shift_range, height)))
     zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # below 0 it mirrors
                       for flip in (limits.horizontal_flip, limits.vertical_flip))
-    cos, sin, x, y = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # (x, y): it turns about the middle
+    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # it turns about the middle (u, v)
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
-    right, down = x - a * x - b * y + cos * shift_x - sin * shift_y, y - c * x - d * y + sin * shift_x + cos * shift_y
+    right, down = u - a * u - b * v + cos * shift_x - sin * shift_y, v - c * u - d * v + sin * shift_x + cos * shift_y
     return tf.keras.ops.image.affine_transform(
         tf.cast(pictures, tf.float32) * limits.rescale, tf.stack([a, b, right, c, d, down, 0 * a, 0 * a], axis=1),
         fill_mode=limits.fill_mode, fill_value=limits.cval * limits.rescale)
@@ -210,7 +210,7 @@ def use_bfloat16_where_native() -> None:
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     if all(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus) and (gpus or "bf16" in cpu):
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights themselves stay float32
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights and the last layer stay float32
 
 
 def draw_batch(batch: tuple, file: Path) -> None:
@@ -249,7 +249,7 @@ def draw_confusion_matrix(axis, matrix: np.ndarray, names: list[str]) -> None:
 
 
 def predict(files: list[Path], model_file: Path, load) -> None:
-    """Print the class of each picture, and how sure the saved model is; `load` reads a file as the network needs it."""
+    """Print the class of each picture, and how sure the saved model is; `load` makes an array of 0..255 of a file."""
     try:
         model = tf.keras.models.load_model(model_file)
     except Exception as error:

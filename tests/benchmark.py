@@ -3,8 +3,8 @@
   python tests/benchmark.py TF_Dogs_Cats.py
   python tests/benchmark.py TF_Human_horse.py -- --data-dir my_folder --epochs 3 --seed 2
 
-What stands after -- goes to the lesson. For both ways it prints the seconds of the whole training, the accuracy, and the
-share of this machine's rate of float32 matrix products that the training reaches; then the ratio. Not part of the tests.
+What stands after -- goes to the lesson. For both ways it prints the seconds of the whole training, the accuracy, and
+the share of this machine's rate of float32 matrix products that the training reaches; then the ratio.
 """
 
 import argparse

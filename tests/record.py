@@ -1,10 +1,8 @@
 """Keep the recorded runs in tests/results.csv, and write what README.md says of them between its markers.
 
   python tests/record.py                                                # write the README's figures anew
-  python tests/record.py add TF_Dogs_Cats.py outputs/TF_Dogs_Cats       # add a run
+  python tests/record.py add TF_Dogs_Cats.py outputs/TF_Dogs_Cats       # add a run of the script as it is
   python tests/record.py add TF_Dogs_Cats.py FOLDER --pair 1 --short    # one of two in turns, only for their ratio
-
-Add a run from the folder with its metrics.json, which must come from the script as it is, on the real data.
 """
 
 import argparse
@@ -37,22 +35,20 @@ def spread(values: list[float]) -> str:
     return number[0] + (f" ({number[1]} to {number[2]}, {len(values)} seeds)" if len(values) > 1 else "")
 
 
-def duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
-
-
-def select(rows: list[dict], script: str, way: str, kinds=KINDS) -> list[dict]:
+def select(rows, script, way, kinds=KINDS) -> list[dict]:
     return [row for row in rows if row["script"] == script and row["way"] == way and row["kind"] in kinds]
 
 
-def ratio(rows: list[dict], script: str) -> str:
-    """Return how many times as fast the default is as --plain: the mean of the pairs that ran one after the other."""
-    pairs = {}
+def pairs(rows: list[dict], script: str) -> tuple[str, str, str]:
+    """Return epochs, seconds an epoch by default, and the ratio to --plain, of the pairs that ran in turns."""
+    found = {}
     for row in rows:
         if row["script"] == script and row["pair"]:
-            pairs.setdefault(row["pair"], {})[row["way"]] = float(row["seconds"])
-    ratios = [pair["plain"] / pair["default"] for pair in pairs.values() if len(pair) == 2]
-    return f"{mean(ratios):.1f}" if ratios else "-"
+            found.setdefault(row["pair"], {})[row["way"]] = float(row["seconds"]) / int(row["epochs"])
+            epochs = row["epochs"]
+    whole = [pair for pair in found.values() if len(pair) == 2]
+    return (epochs, f"{mean(pair['default'] for pair in whole):.1f}",
+            f"{mean(pair['plain'] / pair['default'] for pair in whole):.1f}") if whole else ("-", "-", "-")
 
 
 def describe(rows: list[dict], script: str) -> str:
@@ -61,32 +57,32 @@ def describe(rows: list[dict], script: str) -> str:
     for way, words in (("default", ""), ("augment", "With `--augment`: "), ("plain", "With `--plain`: ")):
         if found := select(rows, script, way):
             kind = found[0]["kind"].replace("_", " ")
-            sentences.append(f"{words}{kind} {spread([float(row['value']) for row in found])} after {found[0]['epochs']} "
-                             f"epochs in {duration(float(found[0]['seconds']))}.")
-    if (factor := ratio(rows, script)) != "-":
-        sentences.append(f"The default is {factor} times as fast as `--plain`.")
+            values = [float(row["value"]) for row in found]
+            sentences.append(f"{words}{kind} {spread(values)} after {found[0]['epochs']} epochs.")
+    epochs, seconds, ratio = pairs(rows, script)
+    if ratio != "-":
+        sentences.append(f"An epoch takes {seconds} s, and {ratio} times as long with `--plain` ({epochs} of each).")
     return "*Expect:* " + " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
 
 
 def table(rows: list[dict]) -> str:
     """Return the table of results, a row for each lesson that trains."""
-    lines = ["| lesson | kind | default | `--plain` | in the course | epochs | time | ratio | memory | disk |",
-             "|---|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| lesson | accuracy | by default | in the course | epochs | s an epoch | `--plain` | memory | disk |",
+             "|---|---|---|---|---|---|---|---|---|"]
     for script, (title, megabytes, course) in LESSONS.items():
-        default, plain = (select(rows, script, way) for way in ("default", "plain"))
-        memory, disk = (next((row["value"] for row in select(rows, script, "default", [kind])), "-")
+        if not (default := select(rows, script, "default")):
+            continue
+        memory, disk = (next((row["value"] for row in select(rows, script, "default", [kind])), "0")
                         for kind in ("memory_gb", "output_mb"))
+        _, seconds, ratio = pairs(rows, script)
         lines.append("| " + " | ".join([
             title, default[0]["kind"].replace("_accuracy", "").replace("_", " "),
-            *(spread([float(row["value"]) for row in found]) if found else "-" for found in (default, plain)), course,
-            default[0]["epochs"], duration(float(default[0]["seconds"])), ratio(rows, script),
-            f"{memory} GB", f"{megabytes + float(disk):.0f} MB"]) + " |")
-    machines = sorted({row["machine"] for row in rows})
-    return "\n".join(lines) + f"\n\nMachine: {'; '.join(machines)}."
+            spread([float(row["value"]) for row in default]), course, default[0]["epochs"], seconds,
+            ratio if ratio == "-" else f"{ratio} times", f"{memory} GB", f"{megabytes + float(disk):.0f} MB"]) + " |")
+    return "\n".join(lines) + f"\n\nMachine: {'; '.join(sorted({row['machine'] for row in rows}))}."
 
 
 def render(readme: str, rows: list[dict]) -> str:
-    """Return the README with each part between markers written anew."""
     def write(match: re.Match) -> str:
         return f"<!-- {match[1]} -->\n{table(rows) if match[1] == 'table' else describe(rows, match[1])}\n<!-- end -->"
     return re.sub(r"<!-- (table|\w+\.py) -->\n.*?<!-- end -->", write, readme, flags=re.DOTALL)

@@ -35,10 +35,10 @@ class Recorder:
     """Draws random numbers as a tf.random.Generator does, and keeps them."""
 
     def __init__(self):
-        self.dice, self.drawn = tf.random.Generator.from_seed(1), []
+        self.rng, self.drawn = tf.random.Generator.from_seed(1), []
 
     def uniform(self, shape, low, high):
-        self.drawn.append(self.dice.uniform(shape, low, high))
+        self.drawn.append(self.rng.uniform(shape, low, high))
         return self.drawn[-1]
 
 
@@ -48,10 +48,10 @@ class Recorder:
     {"width_shift_range": 0.3}, {"height_shift_range": 4.0}, {"vertical_flip": True}, {"horizontal_flip": True},
     {"rotation_range": 90, "fill_mode": "constant", "cval": 30.0}], ids=lambda settings: "-".join(settings)[:40])
 def test_augment_does_what_image_data_generator_does_with_the_same_numbers(settings, load):
-    generator, dice, height, width = GENERATOR(rescale=1 / 255, **settings), Recorder(), 32, 32
+    generator, rng, height, width = GENERATOR(rescale=1 / 255, **settings), Recorder(), 32, 32
     pictures = np.random.default_rng(1).uniform(0, 255, (12, height, width, 3)).astype("float32")
-    made = load("TF_Human_horse_Augmentation.py").augment(pictures, generator, dice).numpy()
-    numbers = iter(value.numpy() for value in dice.drawn)
+    made = load("TF_Human_horse_Augmentation.py").augment(pictures, rng, generator).numpy()
+    numbers = iter(value.numpy() for value in rng.drawn)
     turn, shear, shift_x, shift_y = (next(numbers) for _ in range(4))
     zoom_x, flip_x = next(numbers), next(numbers) if generator.horizontal_flip else np.ones(12)
     zoom_y, flip_y = next(numbers), next(numbers) if generator.vertical_flip else np.ones(12)
@@ -84,14 +84,14 @@ class Highest:
 def test_augment_works_about_the_middle_of_pictures_that_are_not_square(load):
     """ImageDataGenerator itself takes the height for the width here, so it cannot be compared with."""
     augment, pictures = load("TF_Human_horse_Augmentation.py").augment, np.random.default_rng(1).random((2, 20, 31, 3))
-    shifted = augment(pictures, GENERATOR(rescale=1, width_shift_range=4.0), Highest()).numpy()
+    shifted = augment(pictures, Highest(), GENERATOR(rescale=1, width_shift_range=4.0)).numpy()
     np.testing.assert_allclose(shifted[:, :, :-4], pictures[:, :, 4:], atol=1e-5)
-    shifted = augment(pictures, GENERATOR(rescale=1, height_shift_range=0.2), Highest()).numpy()
+    shifted = augment(pictures, Highest(), GENERATOR(rescale=1, height_shift_range=0.2)).numpy()
     np.testing.assert_allclose(shifted[:, :-4], pictures[:, 4:], atol=1e-5)
-    turned = augment(pictures, GENERATOR(rescale=1, rotation_range=180), Highest()).numpy()
+    turned = augment(pictures, Highest(), GENERATOR(rescale=1, rotation_range=180)).numpy()
     np.testing.assert_allclose(turned, pictures[:, ::-1, ::-1], atol=1e-3)
     for name, expected in (("horizontal_flip", pictures[:, :, ::-1]), ("vertical_flip", pictures[:, ::-1])):
-        made = augment(pictures, GENERATOR(rescale=1, **{name: True}), Recorder()).numpy()
+        made = augment(pictures, Recorder(), GENERATOR(rescale=1, **{name: True})).numpy()
         assert all(min(np.abs(one - before).max(), np.abs(one - after).max()) < 1e-5
                    for one, before, after in zip(made, pictures, expected))
 

@@ -1,0 +1,89 @@
+"""The section of the README on several devices and machines: its lines and its program, on drawn data."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("# When one device is not enough")[1].split("\n# ")[0]
+BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+PROGRAM = next(block for block in BLOCKS if "MultiWorkerMirroredStrategy" in block)
+
+
+def start_two(folder: Path, program: str, data: Path) -> list[subprocess.Popen]:
+    """Start the program as two workers on 127.0.0.1; each prints into a file of its own."""
+    folder.mkdir()
+    (folder / "TF_Dogs_Cats.py").write_text((ROOT / "TF_Dogs_Cats.py").read_text(encoding="utf-8"))
+    (folder / "several_machines.py").write_text(program)
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    workers = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    processes = []
+    for index in range(2):
+        config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        with open(folder / f"{index}.txt", "w") as out:
+            processes.append(subprocess.Popen([sys.executable, "several_machines.py", data], cwd=folder, stdout=out,
+                                              stderr=subprocess.STDOUT,
+                                              env={**os.environ, "TF_CONFIG": json.dumps(config)}))
+    return processes
+
+
+@pytest.fixture(scope="module")
+def two_pairs(drawn, tmp_path_factory):
+    """Two pairs of workers, started at the same time: one is left alone, the second worker of the other is killed."""
+    folder, data = tmp_path_factory.mktemp("several"), drawn / "cats_and_dogs_filtered"
+    assert PROGRAM.count("15, 40  #") == 1
+    whole = start_two(folder / "whole", PROGRAM.replace("15, 40  #", "2, 8  #"), data)
+    killed = start_two(folder / "killed", PROGRAM.replace("15, 40  #", "900, 8  #"), data)
+    yield folder, whole, killed
+    for process in whole + killed:
+        process.kill()
+
+
+def test_two_workers_train_the_same_network_and_the_chief_saves_it(two_pairs, run, drawn):
+    folder, processes, _ = two_pairs
+    assert [process.wait(timeout=120) for process in processes] == [0, 0], (folder / "whole" / "0.txt").read_text()
+    lines = [[line for line in (folder / "whole" / f"{index}.txt").read_text().splitlines() if line.startswith("epoch")]
+             for index in range(2)]
+    assert len(lines[0]) == 2 and lines[0] == lines[1]  # the same losses and accuracies, to the last digit
+    outputs = folder / "whole" / "outputs" / "several_machines"
+    assert [path.name for path in outputs.iterdir()] == ["model.keras"]
+    picture = next((drawn / "cats_and_dogs_filtered" / "validation" / "cats").iterdir())
+    predicted = run("TF_Dogs_Cats.py", "--predict", picture, "--output-dir", outputs)
+    assert predicted.code == 0 and "% sure" in predicted.out, predicted.err
+
+
+def test_when_a_worker_is_killed_the_other_ends_too(two_pairs):
+    folder, _, (chief, worker) = two_pairs
+    deadline = time.monotonic() + 120
+    while "epoch 1:" not in (folder / "killed" / "1.txt").read_text() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    worker.send_signal(signal.SIGKILL)
+    assert chief.wait(timeout=60) != 0  # instead of waiting for ever
+    assert "Collective ops is aborted" in (folder / "killed" / "0.txt").read_text()
+
+
+def test_lesson_8_trains_on_two_devices(drawn, tmp_path):
+    """The lines of the README around `build_model`, and nothing else, on two logical CPUs in the place of two GPUs."""
+    lines = next(block for block in BLOCKS if "MirroredStrategy().scope()" in block)
+    text = (ROOT / "TF_Dogs_Cats.py").read_text(encoding="utf-8")
+    assert text.count("    model = build_model()\n") == 1
+    text = text.replace("    model = build_model()\n", "".join(f"    {line}\n" for line in lines.splitlines()))
+    two = ("tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], "
+           "[tf.config.LogicalDeviceConfiguration()] * 2)\n")
+    text = text.replace("import tensorflow as tf\n", f"import tensorflow as tf\n{two}", 1)
+    text = text.replace("MirroredStrategy()", "MirroredStrategy(['CPU:0', 'CPU:1'])")
+    (tmp_path / "TF_Dogs_Cats.py").write_text(text)
+    process = subprocess.run([sys.executable, "TF_Dogs_Cats.py", "--epochs", "2", "--batch-size", "8", "--data-dir",
+                              drawn / "cats_and_dogs_filtered"], cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 0 and "best_validation_accuracy" in process.stdout, process.stderr
+    assert (tmp_path / "outputs" / "TF_Dogs_Cats" / "model.keras").exists()

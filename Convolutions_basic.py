@@ -74,7 +74,6 @@ def main(arguments: argparse.Namespace) -> None:
     filters = dict(FILTERS)
     if arguments.filter:
         filters["your own filter"] = np.reshape(arguments.filter, (3, 3))
-
     pictures = {"original": original}
     for name, rows in filters.items():
         kernel = np.array(rows, dtype=float)

@@ -51,8 +51,7 @@ def main(arguments: argparse.Namespace) -> None:
         left_out |= unusable
         parts = dict(zip(("training", "testing"), split_names(usable, arguments.split, arguments.seed)))
         sources |= {output / part / name / file: data / original / file for part in parts for file in parts[part]}
-    for file, reason in left_out.items():
-        print(f"left out: {file} ({reason})")
+    print(*(f"left out: {file} ({reason})" for file, reason in left_out.items()), sep="\n")
 
     # A picture in both parts would be learned by heart and then counted as recognised. So nothing is placed as long as
     # one of the four folders holds a picture of another split.
@@ -142,7 +141,7 @@ def download(url: str, sha256: str | None) -> Path:
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
                 (content if content.exists() else content.parent).rename(folder)  # it has its name when it is whole
         except Exception as error:
-            sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or do it yourself: --data-dir.")
+            sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
     return folder
 
 

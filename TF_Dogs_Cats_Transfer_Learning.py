@@ -50,7 +50,10 @@ def build_model(weights: str, dropout: float) -> tuple[tf.keras.Model, tf.keras.
     layers = tf.keras.layers
     pixels = layers.Input((*IMAGE_SIZE, 3))
     scaled = layers.Rescaling(2, offset=-1)(pixels)  # 0..1 becomes -1..1, as InceptionV3 was trained
-    inception = tf.keras.applications.InceptionV3(include_top=False, input_tensor=scaled, weights=weights)
+    try:
+        inception = tf.keras.applications.InceptionV3(include_top=False, input_tensor=scaled, weights=weights)
+    except Exception as error:
+        sys.exit(f"InceptionV3's weights could not be loaded ({error}). Try again, or name their file with --weights.")
     base = tf.keras.Model(pixels, inception.get_layer("mixed7").output, name="base")  # what follows knows ImageNet only
     base.trainable = False  # frozen: the first steps of an untrained head would destroy what ImageNet has taught
     head = tf.keras.Sequential([
@@ -73,10 +76,7 @@ def main(arguments: argparse.Namespace) -> None:
     names = ("training", "testing") if (data / "training").exists() else ("train", "validation")
 
     # Two models: a base that has learned to see, and a head that has to learn what a dog is.
-    try:
-        base, head = build_model(str(arguments.weights or "imagenet"), arguments.dropout)
-    except Exception as error:
-        sys.exit(f"InceptionV3's weights could not be loaded ({error}). Try again, or name their file with --weights.")
+    base, head = build_model(str(arguments.weights or "imagenet"), arguments.dropout)
     whole = tf.keras.Sequential([base, head])
     whole.summary()
 
@@ -90,13 +90,13 @@ def main(arguments: argparse.Namespace) -> None:
 
     start, model, steps = time.perf_counter(), whole, len(training)
     if not arguments.plain:
-        # A frozen base gives the same answer to the same picture in each epoch. So it is asked only four times about
-        # each picture, each time about a new variant, instead of 20 times; and the head is trained on the answers.
-        print(f"Asking InceptionV3 about {VARIANTS} variants of each training picture ...")
-        pictures, validation = keep_in_memory(training, augment), ask(base, keep_in_memory(validation))
-        model, training = head, ask(base, pictures)
+        # The frozen base finds the same features in the same picture in each epoch. So it is used only four times for
+        # each picture, on a new variant each time, instead of 20 times; then the head is trained on these features.
+        print(f"Extracting the features of {VARIANTS} variants of each training picture ...")
+        pictures, validation = keep_in_memory(training, augment), extract_features(base, keep_in_memory(validation))
+        model, training = head, extract_features(base, pictures)
         for _ in range(VARIANTS - 1):
-            training = training.concatenate(ask(base, pictures))
+            training = training.concatenate(extract_features(base, pictures))
         training = training.repeat()  # `steps_per_epoch` ends an epoch when each picture has been shown once
 
     # A tenth of lesson 8's learning rate: what the base delivers is good already, and large steps would overshoot.
@@ -118,10 +118,10 @@ def main(arguments: argparse.Namespace) -> None:
     plt.show()
 
 
-def ask(base: tf.keras.Model, pictures: tf.data.Dataset) -> tf.data.Dataset:
-    """Return batches of what `base` answers, [batch, 7, 7, 768], to one pass over batches of `pictures`."""
-    answers, labels = zip(*((base.predict_on_batch(batch).astype("float16"), labels) for batch, labels in pictures))
-    return make_batches(np.concatenate(answers), np.concatenate(labels), len(labels[0]))
+def extract_features(base: tf.keras.Model, pictures: tf.data.Dataset) -> tf.data.Dataset:
+    """Return batches of the features [batch, 7, 7, 768] that `base` finds in one pass over batches of `pictures`."""
+    features, labels = zip(*((base.predict_on_batch(batch).astype("float16"), labels) for batch, labels in pictures))
+    return make_batches(np.concatenate(features), np.concatenate(labels), len(labels[0]))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -171,17 +171,17 @@ def download(url: str, sha256: str | None) -> Path:
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
                 (content if content.exists() else content.parent).rename(folder)  # it has its name when it is whole
         except Exception as error:
-            sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or do it yourself: --data-dir.")
+            sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
     return folder
 
 
 def keep_in_memory(flow, change=None) -> tf.data.Dataset:
-    """Return the batches of an ImageDataGenerator's `flow`, faster: each file is read once, `change` is for a batch."""
+    """Return an ImageDataGenerator's batches, but read each file only once; `change` may augment a batch."""
     if len(set(flow.labels)) < flow.num_classes:
         raise OSError(f"{flow.directory} needs pictures in each of its folders {', '.join(flow.class_indices)}.")
     limits = flow.image_data_generator
-    if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):
-        sys.exit("Here only ImageDataGenerator itself can change pictures: train with --plain.")
+    if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):  # it is to do more than to scale
+        sys.exit("Only ImageDataGenerator itself can augment the pictures of this lesson: train with --plain.")
     change = change or (lambda batch, rng, limits: tf.cast(batch, tf.float32) * limits.rescale)
     print(f"Reading {len(flow.filepaths)} pictures into memory ...")
     with ThreadPoolExecutor() as pool:
@@ -255,6 +255,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
                 axis.plot(epochs, history[f"val_{name}"], "*-", color=color, label=f"{label}: validation",
                           markersize=18, markevery=[np.argmax(history["val_accuracy"])])
         axis.set(xlabel="epoch", ylabel=name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file)
 

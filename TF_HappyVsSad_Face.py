@@ -143,17 +143,17 @@ def download(url: str, sha256: str | None) -> Path:
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
                 (content if content.exists() else content.parent).rename(folder)  # it has its name when it is whole
         except Exception as error:
-            sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or do it yourself: --data-dir.")
+            sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
     return folder
 
 
 def keep_in_memory(flow, change=None) -> tf.data.Dataset:
-    """Return the batches of an ImageDataGenerator's `flow`, faster: each file is read once, `change` is for a batch."""
+    """Return an ImageDataGenerator's batches, but read each file only once; `change` may augment a batch."""
     if len(set(flow.labels)) < flow.num_classes:
         raise OSError(f"{flow.directory} needs pictures in each of its folders {', '.join(flow.class_indices)}.")
     limits = flow.image_data_generator
-    if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):
-        sys.exit("Here only ImageDataGenerator itself can change pictures: train with --plain.")
+    if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):  # it is to do more than to scale
+        sys.exit("Only ImageDataGenerator itself can augment the pictures of this lesson: train with --plain.")
     change = change or (lambda batch, rng, limits: tf.cast(batch, tf.float32) * limits.rescale)
     print(f"Reading {len(flow.filepaths)} pictures into memory ...")
     with ThreadPoolExecutor() as pool:
@@ -209,6 +209,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
                 axis.plot(epochs, history[f"val_{name}"], "*-", color=color, label=f"{label}: validation",
                           markersize=18, markevery=[np.argmax(history["val_accuracy"])])
         axis.set(xlabel="epoch", ylabel=name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file)
 

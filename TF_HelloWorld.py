@@ -62,8 +62,7 @@ def main(arguments: argparse.Namespace) -> None:
         tf.keras.callbacks.CSVLogger(output / "history.csv")]).history
     seconds = time.perf_counter() - start
     model.save(output / "model.keras")
-
-    # What has it learned? Its weight should be the slope, its bias the intercept.
+    # Its weight should now be the slope, and its bias the intercept.
     weight, bias = (value.item() for value in model.get_weights())
     prediction = model.predict(np.array([[QUESTION]]), verbose=0).item()
     truth = arguments.slope * QUESTION + arguments.intercept

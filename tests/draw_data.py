@@ -130,9 +130,9 @@ def draw_everything(folder: Path, count: int = 24) -> None:
         (folder / "PetImages" / name / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0 no picture")
     whole = (folder / "PetImages" / "Cat" / "1.jpg").read_bytes()
     (folder / "PetImages" / "Dog" / "77.jpg").write_bytes(whole[:len(whole) // 2])  # ends half-way
-    draw_mnist(folder / "fashion-mnist", 40 * count, 10 * count, 9)
-    draw_mnist(folder / "mnist", 40 * count, 10 * count, 11)
-    draw_signs(folder / "sign-language-mnist", 40 * count, 10 * count, 13)
+    draw_mnist(folder / "fashion-mnist", 30 * count, 10 * count, 9)
+    draw_mnist(folder / "mnist", 30 * count, 10 * count, 11)
+    draw_signs(folder / "sign-language-mnist", 30 * count, 10 * count, 13)
     # Some of the real archives hold the folder, some only what is in it.
     for name, root in (("horse-or-human", "horse-or-human"), ("validation-horse-or-human", "validation-horse-or-human"),
                        ("happy-or-sad", "happy-or-sad")):

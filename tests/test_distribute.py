@@ -37,20 +37,47 @@ def start_two(folder: Path, program: str, data: Path) -> list[subprocess.Popen]:
     return processes
 
 
+def start_on_two_devices(folder: Path, data: Path) -> subprocess.Popen:
+    """Start lesson 8 with the README's lines around `build_model`, on two logical CPUs in the place of two GPUs."""
+    lines = next(block for block in BLOCKS if "MirroredStrategy().scope()" in block)
+    text = (ROOT / "TF_Dogs_Cats.py").read_text(encoding="utf-8")
+    assert text.count("    model = build_model()\n") == 1  # these lines are replaced, and nothing else
+    text = text.replace("    model = build_model()\n", "".join(f"    {line}\n" for line in lines.splitlines()))
+    two = ("tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], "
+           "[tf.config.LogicalDeviceConfiguration()] * 2)\n")
+    text = text.replace("import tensorflow as tf\n", f"import tensorflow as tf\n{two}", 1)
+    text = text.replace("MirroredStrategy()", "MirroredStrategy(['CPU:0', 'CPU:1'])")
+    folder.mkdir()
+    (folder / "TF_Dogs_Cats.py").write_text(text)
+    command = [sys.executable, "TF_Dogs_Cats.py", "--epochs", "2", "--batch-size", "8", "--data-dir", data]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
 @pytest.fixture(scope="module")
-def two_pairs(drawn, tmp_path_factory):
-    """Two pairs of workers, started at the same time: one is left alone, the second worker of the other is killed."""
+def started(drawn, tmp_path_factory):
+    """All of this file at the same time: two pairs of workers, of one of which a worker is killed, and two devices."""
     folder, data = tmp_path_factory.mktemp("several"), drawn / "cats_and_dogs_filtered"
+    devices = start_on_two_devices(folder / "devices", data)
     assert PROGRAM.count("15, 40  #") == 1
     whole = start_two(folder / "whole", PROGRAM.replace("15, 40  #", "2, 8  #"), data)
     killed = start_two(folder / "killed", PROGRAM.replace("15, 40  #", "900, 8  #"), data)
-    yield folder, whole, killed
-    for process in whole + killed:
+    yield folder, whole, killed, devices
+    for process in [*whole, *killed, devices]:
         process.kill()
 
 
-def test_two_workers_train_the_same_network_and_the_chief_saves_it(two_pairs, run, drawn):
-    folder, processes, _ = two_pairs
+def test_when_a_worker_is_killed_the_other_ends_too(started):
+    folder, _, (chief, worker), _ = started
+    deadline = time.monotonic() + 120
+    while "epoch 1:" not in (folder / "killed" / "1.txt").read_text() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    worker.send_signal(signal.SIGKILL)
+    assert chief.wait(timeout=60) != 0  # instead of waiting for ever
+    assert "Collective ops is aborted" in (folder / "killed" / "0.txt").read_text()
+
+
+def test_two_workers_train_the_same_network_and_the_chief_saves_it(started, run, drawn):
+    folder, processes, _, _ = started
     assert [process.wait(timeout=120) for process in processes] == [0, 0], (folder / "whole" / "0.txt").read_text()
     lines = [[line for line in (folder / "whole" / f"{index}.txt").read_text().splitlines() if line.startswith("epoch")]
              for index in range(2)]
@@ -62,28 +89,8 @@ def test_two_workers_train_the_same_network_and_the_chief_saves_it(two_pairs, ru
     assert predicted.code == 0 and "% sure" in predicted.out, predicted.err
 
 
-def test_when_a_worker_is_killed_the_other_ends_too(two_pairs):
-    folder, _, (chief, worker) = two_pairs
-    deadline = time.monotonic() + 120
-    while "epoch 1:" not in (folder / "killed" / "1.txt").read_text() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    worker.send_signal(signal.SIGKILL)
-    assert chief.wait(timeout=60) != 0  # instead of waiting for ever
-    assert "Collective ops is aborted" in (folder / "killed" / "0.txt").read_text()
-
-
-def test_lesson_8_trains_on_two_devices(drawn, tmp_path):
-    """The lines of the README around `build_model`, and nothing else, on two logical CPUs in the place of two GPUs."""
-    lines = next(block for block in BLOCKS if "MirroredStrategy().scope()" in block)
-    text = (ROOT / "TF_Dogs_Cats.py").read_text(encoding="utf-8")
-    assert text.count("    model = build_model()\n") == 1
-    text = text.replace("    model = build_model()\n", "".join(f"    {line}\n" for line in lines.splitlines()))
-    two = ("tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], "
-           "[tf.config.LogicalDeviceConfiguration()] * 2)\n")
-    text = text.replace("import tensorflow as tf\n", f"import tensorflow as tf\n{two}", 1)
-    text = text.replace("MirroredStrategy()", "MirroredStrategy(['CPU:0', 'CPU:1'])")
-    (tmp_path / "TF_Dogs_Cats.py").write_text(text)
-    process = subprocess.run([sys.executable, "TF_Dogs_Cats.py", "--epochs", "2", "--batch-size", "8", "--data-dir",
-                              drawn / "cats_and_dogs_filtered"], cwd=tmp_path, capture_output=True, text=True)
-    assert process.returncode == 0 and "best_validation_accuracy" in process.stdout, process.stderr
-    assert (tmp_path / "outputs" / "TF_Dogs_Cats" / "model.keras").exists()
+def test_lesson_8_trains_on_two_devices(started):
+    folder, _, _, process = started
+    printed = process.communicate(timeout=120)[0]
+    assert process.returncode == 0 and "best_validation_accuracy" in printed, printed
+    assert (folder / "devices" / "outputs" / "TF_Dogs_Cats" / "model.keras").exists()

@@ -14,9 +14,9 @@ SMALL = ["--epochs", 4, "--batch-size", 8]
 # script: (arguments, data folder, figures, the least that a number of metrics.json must be)
 LESSONS = {
     "TF_HelloWorld.py": ([], None, ["loss_and_line.png"], {"prediction": 18.9}),
-    "TF_fashion_mnist.py": (["--epochs", 6, "--batch-size", 32], "fashion-mnist", ["curves.png", "layers.png"],
+    "TF_fashion_mnist.py": (["--epochs", 4, "--batch-size", 16], "fashion-mnist", ["curves.png", "layers.png"],
                             {"test_accuracy": 0.8, "dense_test_accuracy": 0.6}),
-    "TF_hand_writing_recognition.py": (["--epochs", 6, "--batch-size", 32], "mnist", ["curves.png", "mistakes.png"],
+    "TF_hand_writing_recognition.py": (["--epochs", 4, "--batch-size", 16], "mnist", ["curves.png", "mistakes.png"],
                                        {"test_accuracy": 0.8, "dense_test_accuracy": 0.6}),
     "TF_Human_horse.py": (SMALL, "", ["curves.png"], {"best_validation_accuracy": 0.8}),
     "TF_HappyVsSad_Face.py": ([], "happy-or-sad", ["curves.png"], {"training_accuracy": 0.999}),
@@ -27,10 +27,10 @@ LESSONS = {
     "TF_Dogs_Cats_Transfer_Learning.py": (SMALL, "cats_and_dogs_filtered", ["curves.png"],
                                           {"best_validation_accuracy": 0.8}),
     "TF_RockPaperScissors.py": (SMALL, "", ["curves.png", "confusion_matrix.png"], {"best_validation_accuracy": 0.6}),
-    "TF_sign_language.py": (["--epochs", 8, "--batch-size", 32], "sign-language-mnist",
+    "TF_sign_language.py": (["--epochs", 5, "--batch-size", 16], "sign-language-mnist",
                             ["curves.png", "confusion_matrix.png"], {"test_accuracy": 0.3}),
-    "TF_Model_Evaluation.py": (["--epochs", 6], "fashion-mnist", ["model_evaluation1.png", "model_evaluation2.png"],
-                               {"test_accuracy": 0.7}),
+    "TF_Model_Evaluation.py": (["--epochs", 4, "--batch-size", 32], "fashion-mnist",
+                               ["model_evaluation1.png", "model_evaluation2.png"], {"test_accuracy": 0.7}),
 }
 WITHOUT_PLAIN = ("TF_HelloWorld.py", "TF_Model_Evaluation.py")
 PLAIN = [script for script in LESSONS if script not in WITHOUT_PLAIN]
@@ -61,7 +61,8 @@ def test_lesson_learns_and_leaves_what_it_promises(script, flags, trained):
 
 def test_convolutions_need_no_tensorflow(tmp_path):
     (tmp_path / "tensorflow.py").write_text("raise SystemExit('lesson 3 does not import it')")
-    command = [sys.executable, ROOT / "Convolutions_basic.py", "--filter", *"-1 0 1 -2 0 2 -1 0 1".split()]
+    numbers = ["-1", "0", "1", "-2", "0", "2", "-1", "0", "1"]
+    command = [sys.executable, ROOT / "Convolutions_basic.py", "--filter", *numbers]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert process.returncode == 0 and not process.stderr, process.stderr
     lines = {line[:22].strip(): line[22:] for line in process.stdout.splitlines()}

@@ -144,9 +144,9 @@ def test_transfer_learning_shows_each_picture_once_an_epoch_and_saves_base_and_h
     lesson = load("TF_Dogs_Cats_Transfer_Learning.py")
     base = tf.keras.Sequential([tf.keras.layers.Input((1,)), tf.keras.layers.Identity()])
     pictures = lesson.make_batches(np.arange(20, dtype="float32").reshape(-1, 1), np.arange(20), 6)
-    training = lesson.ask(base, pictures)
+    training = lesson.extract_features(base, pictures)
     for _ in range(lesson.VARIANTS - 1):
-        training = training.concatenate(lesson.ask(base, pictures))
+        training = training.concatenate(lesson.extract_features(base, pictures))
     orders = []
     batches = iter(training.repeat())
     for _ in range(6):  # epochs of four steps

@@ -161,7 +161,7 @@ def test_todays_lines_give_the_same_pictures_as_the_generator(drawn, monkeypatch
     found = sum(len(labels) for _, labels in names["training"])
     pictures, labels = next(iter(names["training"]))
     assert found == 32 and pictures.shape == (32, 300, 300, 3) and labels.shape == (32, 1)
-    assert 0 <= pictures.numpy().min() and 0.5 < pictures.numpy().max() <= 1
+    assert pictures.numpy().min() >= 0 and 0.5 < pictures.numpy().max() <= 1
 
 
 def test_readme_says_what_was_recorded():
@@ -202,7 +202,7 @@ def test_ci_runs_the_readme_command_as_written():
 def test_drawn_data_can_be_drawn_by_command(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["draw_data.py", str(tmp_path / "drawn")])
     runpy.run_path(str(ROOT / "tests" / "draw_data.py"), run_name="__main__")
-    assert len(os.listdir(tmp_path / "drawn")) == 10
+    assert {"rps", "mnist", "PetImages", "archives"} <= set(os.listdir(tmp_path / "drawn"))
 
 
 def test_ruff_finds_nothing():

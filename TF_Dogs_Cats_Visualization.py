@@ -41,8 +41,7 @@ def main(arguments: argparse.Namespace) -> None:
     file = arguments.image or choose_photograph(arguments.data_dir, arguments.seed)
     picture = tf.keras.utils.img_to_array(tf.keras.utils.load_img(file, target_size=model.input_shape[1:3]))
 
-    # A second model with the same layers and weights, but with an output after each convolution and each pooling. The
-    # dense layers behind them have no pictures to show.
+    # A second model with the same layers and weights, but with an output after each convolution and each pooling.
     kinds = tf.keras.layers.Conv2D, tf.keras.layers.MaxPooling2D
     layers = [layer for layer in model.layers if isinstance(layer, kinds)]
     if not layers:

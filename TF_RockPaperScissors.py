@@ -239,6 +239,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
                 axis.plot(epochs, history[f"val_{name}"], "*-", color=color, label=f"{label}: validation",
                           markersize=18, markevery=[np.argmax(history["val_accuracy"])])
         axis.set(xlabel="epoch", ylabel=name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file)
 

@@ -59,7 +59,6 @@ def main(arguments: argparse.Namespace) -> None:
         tf.keras.callbacks.CSVLogger(folder / "history.csv"),
     ])
     seconds = time.perf_counter() - start
-
     print("2. Save the model in three formats, load it again, and compare the predictions")
     model.save(folder / "model.keras")  # everything, in today's format
     model.save(folder / "model.h5")  # everything, in the old format: Keras warns that it is legacy
@@ -72,7 +71,6 @@ def main(arguments: argparse.Namespace) -> None:
         "model.h5": largest_difference(model, tf.keras.models.load_model(folder / "model.h5"), x),
         "model.weights.h5": largest_difference(model, weights_alone, x),
     }
-
     print("3. Continue training from the checkpoint in the middle: the state of the optimizer is in the file")
     half = arguments.epochs // 2
     continued = tf.keras.models.load_model(folder / "checkpoints" / f"epoch_{half:02d}.keras")
@@ -80,7 +78,6 @@ def main(arguments: argparse.Namespace) -> None:
     differences[f"continued from epoch_{half:02d}.keras"] = largest_difference(model, continued, x)
     for name, difference in differences.items():
         print(f"   {name}: largest difference {difference:g}")
-
     print("4. Look inside. A .keras file is a zip archive:")
     with zipfile.ZipFile(folder / "model.keras") as archive:
         for entry in archive.infolist():
@@ -88,7 +85,6 @@ def main(arguments: argparse.Namespace) -> None:
     print_tree(folder / "model.h5")
     print_tree(folder / "model.weights.h5")
     print("\n.h5 is legacy: Keras no longer develops it, and a layer of your own cannot keep files of its own in it.")
-
     print("5. A model may carry Python code. Who loads it runs it, unless `safe_mode`, the default, refuses:")
     model_with_code = tf.keras.Sequential([tf.keras.layers.Input((1,)), tf.keras.layers.Lambda(lambda x: 2 * x)])
     model_with_code.save(folder / "with_code.keras")

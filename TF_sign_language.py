@@ -85,7 +85,6 @@ def main(arguments: argparse.Namespace) -> None:
         training, validation = (make_batches(flow.x, flow.y, flow.batch_size, partial(
             augment, limits=flow.image_data_generator), arguments.seed) for flow in (training, validation))
     draw_batch(next(iter(training)), output / "pictures.png")  # look at the data before you train on them
-
     model = build_model(learning_rate, at_once)
     model.summary()
     start = time.perf_counter()
@@ -233,6 +232,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
                 axis.plot(epochs, history[f"val_{name}"], "*-", color=color, label=f"{label}: validation",
                           markersize=18, markevery=[np.argmax(history["val_accuracy"])])
         axis.set(xlabel="epoch", ylabel=name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file)
 

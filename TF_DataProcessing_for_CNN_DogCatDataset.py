@@ -55,14 +55,14 @@ def main(arguments: argparse.Namespace) -> None:
 
     # A picture in both parts would be learned by heart and then counted as recognised. So nothing is placed as long as
     # one of the four folders holds a picture of another split.
-    if strangers := sorted(set(output.glob("t*ing/*s/*")) - set(sources)):
+    folders = [output / part / name for part in parts for name in CLASSES]
+    if strangers := sorted({file for folder in folders for file in folder.glob("*")} - set(sources)):
         sys.exit(f"{output} already holds another split: {len(strangers)} pictures, such as {strangers[0]}, do not "
                  "belong to this one. Choose another --output-dir, or remove that folder.")
     placed = sum(place(source, target) for target, source in sources.items())
 
     # The folders are now as `flow_from_directory` wants them: a folder for each part, and in it one for each class.
-    counts = {f"{part}/{name}": len(list((output / part / name).iterdir())) for part in parts for name in CLASSES}
-    print(", ".join(f"{count} in {folder}" for folder, count in counts.items()) + f"; {placed} placed in this run")
+    print(*(f"{len(list(folder.iterdir()))} in {folder}," for folder in folders), f"{placed} placed in this run")
     flow = tf.keras.preprocessing.image.ImageDataGenerator(rescale=1 / 255).flow_from_directory(
         output / "training", target_size=(150, 150), classes=CLASSES, class_mode="binary")
     draw_batch(next(iter(flow)), output / "pictures.png")

@@ -101,15 +101,15 @@ def main(arguments: argparse.Namespace) -> None:
 def draw_turns(histories: dict[str, dict], file: Path) -> None:
     """Draw accuracy and loss of each run over the epochs, with a star where the validation loss turns."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 6), layout="constrained")
-    for color, (label, history) in zip([f"C{number}" for number in range(10)] * 9, histories.items()):
+    for number, (label, history) in enumerate(histories.items()):
         epochs, turn = np.arange(1, len(history["loss"]) + 1), np.argmin(history["val_loss"])
         for axis, name in zip(axes, ("accuracy", "loss")):
             missing = np.full(len(epochs), np.nan)  # lessons 1 and 7 measure no accuracy, 2, 4 and 6 have no validation
             training, validation = history.get(name, missing), history.get(f"val_{name}", missing)
-            axis.plot(epochs, training, ".--", color=color, label=f"{label}: training")
-            axis.plot(epochs, validation, "-", color=color, label=f"{label}: validation")
-            axis.plot(epochs[turn], validation[turn], "*", color=color, markersize=18)
-            axis.set(title=f"{name.capitalize()} (star: lowest validation loss)", xlabel="epoch", ylabel=name)
+            axis.plot(epochs, training, ".--", color=f"C{number}", label=f"{label}: training")
+            axis.plot(epochs, validation, "-", color=f"C{number}", label=f"{label}: validation")
+            axis.plot(epochs[turn], validation[turn], "*", color=f"C{number}", markersize=18)
+            axis.set(title="a star: the lowest validation loss", xlabel="epoch", ylabel=name)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file)
 

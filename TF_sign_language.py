@@ -64,8 +64,8 @@ def main(arguments: argparse.Namespace) -> None:
     output = arguments.output_dir
     if arguments.predict:
         predict(arguments.predict, output / "model.keras", load_grey)
-        seen = np.hstack([load_grey(file)[..., 0] for file in arguments.predict]).repeat(8, axis=0).repeat(8, axis=1)
-        return plt.imsave(output / "prediction.png", seen, cmap="gray")  # what the network sees of each hand
+        seen = np.hstack([load_grey(file)[..., 0] for file in arguments.predict])  # what the network sees of each hand
+        return plt.imsave(output / "prediction.png", seen.repeat(8, 0).repeat(8, 1), cmap="gray", vmin=0, vmax=255)
     output.mkdir(parents=True, exist_ok=True)
     tf.keras.utils.set_random_seed(arguments.seed)
     data = arguments.data_dir or download_from_kaggle()

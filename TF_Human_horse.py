@@ -7,7 +7,7 @@ apart with five convolutions and one sigmoid neuron, and to measure a network on
   python TF_Human_horse.py                           # train, and save the best epoch
   python TF_Human_horse.py --predict me.jpg you.png  # classify your own pictures with the saved model
 
-Expect a best validation accuracy of about .9 after one to seven minutes on a two-core CPU. 161 MB are downloaded once.
+Expect a best validation accuracy of about .9 after one to nine minutes on a two-core CPU. 161 MB are downloaded once.
 The pictures were rendered by Laurence Moroney.
 """
 # /// script

@@ -7,7 +7,7 @@ which digits does the network still get wrong, and would you have got them right
   python TF_hand_writing_recognition.py                      # train both networks, show the mistakes
   python TF_hand_writing_recognition.py --predict seven.jpg  # your own digit, dark on white paper
 
-Expect a test accuracy of about .98 without and .985 to .99 with a convolution, after about a minute on a two-core CPU.
+Expect a test accuracy of .98 without and .985 to .99 with a convolution, after one to two minutes on a two-core CPU.
 11 MB are downloaded once. MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.
 """
 # /// script

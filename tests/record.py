@@ -72,13 +72,13 @@ def table(rows: list[dict]) -> str:
     for script, (title, megabytes, course) in LESSONS.items():
         if not (default := select(rows, script, "default")):
             continue
-        memory, disk = (next((row["value"] for row in select(rows, script, "default", [kind])), "0")
+        memory, disk = (next((row["value"] for row in select(rows, script, "default", [kind])), "-")
                         for kind in ("memory_gb", "output_mb"))
         _, seconds, ratio = pairs(rows, script)
         lines.append("| " + " | ".join([
             title, default[0]["kind"].replace("_accuracy", "").replace("_", " "),
             spread([float(row["value"]) for row in default]), course, default[0]["epochs"], seconds,
-            ratio if ratio == "-" else f"{ratio} times", f"{memory} GB", f"{megabytes + float(disk):.0f} MB"]) + " |")
+            ratio if ratio == "-" else f"{ratio} times", f"{memory} GB", f"{megabytes + float(disk.strip('-') or 0):.0f} MB"]) + " |")
     return "\n".join(lines) + f"\n\nMachine: {'; '.join(sorted({row['machine'] for row in rows}))}."
 
 

@@ -185,7 +185,7 @@ def keep_in_memory(flow, change=None) -> tf.data.Dataset:
     change = change or (lambda batch, rng, limits: tf.cast(batch, tf.float32) * limits.rescale)
     print(f"Reading {len(flow.filepaths)} pictures into memory ...")
     with ThreadPoolExecutor() as pool:
-        pictures = np.fromiter(pool.map(load_picture, flow.filepaths), np.dtype((np.uint8, (*IMAGE_SIZE, 3))))
+        pictures = np.fromiter(pool.map(load_picture, flow.filepaths), (np.uint8, (*IMAGE_SIZE, 3)), len(flow.labels))
     labels = tf.one_hot(flow.labels, flow.num_classes) if flow.class_mode == "categorical" else np.float32(flow.labels)
     return make_batches(pictures, labels, flow.batch_size, lambda batch, rng: change(batch, rng, limits), flow.seed)
 

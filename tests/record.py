@@ -1,7 +1,6 @@
 """Keep the recorded runs in tests/results.csv, and write what README.md says of them between its markers.
 
-  python tests/record.py                                                # write the README's figures anew
-  python tests/record.py add TF_Dogs_Cats.py outputs/TF_Dogs_Cats       # add a run of the script as it is
+  python tests/record.py add TF_Dogs_Cats.py outputs/TF_Dogs_Cats       # add a run; without arguments: write anew
   python tests/record.py add TF_Dogs_Cats.py FOLDER --pair 1 --short    # one of two in turns, only for their ratio
 """
 
@@ -72,13 +71,13 @@ def table(rows: list[dict]) -> str:
     for script, (title, megabytes, course) in LESSONS.items():
         if not (default := select(rows, script, "default")):
             continue
-        memory, disk = (next((row["value"] for row in select(rows, script, "default", [kind])), "-")
+        memory, disk = (next((row["value"] for row in select(rows, script, "default", [kind])), 0)
                         for kind in ("memory_gb", "output_mb"))
         _, seconds, ratio = pairs(rows, script)
         lines.append("| " + " | ".join([
             title, default[0]["kind"].replace("_accuracy", "").replace("_", " "),
             spread([float(row["value"]) for row in default]), course, default[0]["epochs"], seconds,
-            ratio if ratio == "-" else f"{ratio} times", f"{memory} GB", f"{megabytes + float(disk.strip('-') or 0):.0f} MB"]) + " |")
+            ratio if ratio == "-" else f"{ratio} times", f"{memory or '-'} GB", f"{megabytes + int(disk)} MB"]) + " |")
     return "\n".join(lines) + f"\n\nMachine: {'; '.join(sorted({row['machine'] for row in rows}))}."
 
 

@@ -27,9 +27,9 @@ LESSONS = {
     "TF_Dogs_Cats_Transfer_Learning.py": (SMALL, "cats_and_dogs_filtered", ["curves.png"],
                                           {"best_validation_accuracy": 0.8}),
     "TF_RockPaperScissors.py": (SMALL, "", ["curves.png", "confusion_matrix.png"], {"best_validation_accuracy": 0.6}),
-    "TF_sign_language.py": (["--epochs", 5, "--batch-size", 16], "sign-language-mnist",
+    "TF_sign_language.py": (["--epochs", 4, "--batch-size", 16], "sign-language-mnist",
                             ["curves.png", "confusion_matrix.png"], {"test_accuracy": 0.3}),
-    "TF_Model_Evaluation.py": (["--epochs", 4, "--batch-size", 32], "fashion-mnist",
+    "TF_Model_Evaluation.py": (["--epochs", 3, "--batch-size", 32], "fashion-mnist",
                                ["model_evaluation1.png", "model_evaluation2.png"], {"test_accuracy": 0.7}),
 }
 WITHOUT_PLAIN = ("TF_HelloWorld.py", "TF_Model_Evaluation.py")
@@ -52,8 +52,8 @@ def test_lesson_learns_and_leaves_what_it_promises(script, flags, trained):
         check_figure(process.outputs / name)
     metrics = metrics_of(process)
     assert metrics["seconds"] > 0 and metrics["seed"] == 1 and metrics.get("plain", False) == bool(flags)
-    for name, floor in floors.items():
-        assert metrics[name] >= floor, (name, metrics[name])
+    for name, floor in floors.items():  # with --plain a part of it, after fewer epochs
+        assert metrics[name] >= (0.7 * floor if flags else floor), (name, metrics[name])
     history = np.genfromtxt(process.outputs / "history.csv", delimiter=",", names=True)
     assert history["loss"][-1] < history["loss"][0]
     assert tf.keras.models.load_model(process.outputs / "model.keras").count_params() > 0
@@ -77,14 +77,12 @@ def test_convolutions_on_a_picture_of_ones_own(run, drawn):
     check_figure(process.outputs / "filters.png")
 
 
-def test_saved_models_are_the_same_in_every_format(tmp_path):
-    """In a process of its own, as it makes TensorFlow deterministic for good."""
-    process = subprocess.run([sys.executable, ROOT / "TF_Saving_Loading_Model.py"], cwd=tmp_path, capture_output=True,
-                             text=True)
-    assert process.returncode == 0, process.stderr
-    assert process.stdout.count("largest difference 0\n") == 4
+def test_saved_models_are_the_same_in_every_format(run, monkeypatch):
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)  # it would be for all tests
+    process = run("TF_Saving_Loading_Model.py")
+    assert process.code == 0 and process.out.count("largest difference 0\n") == 4, process.out + process.err
     for word in ("hidden: group", "dataset (1, 8) float32", "attribute model_config", "optimizer", "Lambda"):
-        assert word in process.stdout, word
+        assert word in process.out, word
 
 
 def test_happy_or_sad_stops_by_its_callback(trained):
@@ -131,7 +129,8 @@ def test_digits_and_hands_of_ones_own(trained, run, load, drawn, tmp_path):
 
 def test_lesson_11_is_compared_with_lesson_5(trained, run, drawn, tmp_path):
     folder = copy_outputs(trained("TF_Human_horse.py"), tmp_path)
-    process = run("TF_Human_horse_Augmentation.py", "--data-dir", drawn, *SMALL[2:], "--epochs", 1, folder=folder)
+    small = (trained("TF_Human_horse_Augmentation.py").folder / "TF_Human_horse_Augmentation.py").read_text()
+    process = run("TF_Human_horse_Augmentation.py", "--data-dir", drawn, "--epochs", 1, folder=folder, text=small)
     assert process.code == 0 and "lesson 5, last five epochs" in process.out, process.err
 
 
@@ -144,14 +143,14 @@ def test_augmented_dogs_and_cats_do_not_overwrite_the_others(trained, run, drawn
     assert (folder / "outputs" / "TF_Dogs_Cats" / "history.csv").read_bytes() == before
 
 
-@pytest.mark.parametrize("script", ["TF_Dogs_Cats.py", "TF_RockPaperScissors.py"])
+@pytest.mark.parametrize("script", ["TF_Dogs_Cats.py", "TF_Human_horse.py"])
 def test_what_happens_inside_a_network(script, trained, run, drawn):
     model = trained(script).outputs / "model.keras"
     process = run("TF_Dogs_Cats_Visualization.py", "--model", model, "--data-dir", drawn / "cats_and_dogs_filtered")
     assert process.code == 0, process.err
     check_figure(process.outputs / "dog_intermediate representation.png")
     check_figure(process.outputs / "sparsity.png")
-    assert process.out.count("% zeros") == (6 if script == "TF_Dogs_Cats.py" else 8)
+    assert process.out.count("% zeros") == (6 if script == "TF_Dogs_Cats.py" else 10)
 
 
 def test_a_dead_filter_does_not_divide_by_zero(load, tmp_path):

@@ -157,9 +157,10 @@ def test_transfer_learning_shows_each_picture_once_an_epoch_and_saves_base_and_h
     assert training.options().autotune.enabled is False
 
     whole = tf.keras.models.load_model(trained("TF_Dogs_Cats_Transfer_Learning.py").outputs / "model.keras")
-    assert whole.input_shape == (None, 150, 150, 3) and [layer.name for layer in whole.layers] == ["base", "head"]
+    assert whole.input_shape == (None, 100, 100, 3) and [layer.name for layer in whole.layers] == ["base", "head"]
     tf.keras.utils.set_random_seed(1)
     monkeypatch.setattr(tf.keras.applications, "InceptionV3", small_inception)
+    monkeypatch.setattr(lesson, "IMAGE_SIZE", (100, 100))  # as in the run
     untrained, _ = lesson.build_model("imagenet", 0.2)
     for before, after in zip(untrained.get_weights(), whole.layers[0].get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)  # frozen: the same as when the run, from the same seed, began

@@ -28,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
 if "--plain" not in sys.argv:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # speed only: fast convolutions on every processor
 

@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # before TensorFlow is imported, as the lessons do by default
 os.environ["MPLBACKEND"] = "agg"
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-")  # an empty cache

@@ -61,7 +61,7 @@ def describe(rows: list[dict], script: str) -> str:
     epochs, seconds, ratio = pairs(rows, script)
     if ratio != "-":
         sentences.append(f"An epoch takes {seconds} s, and {ratio} times as long with `--plain` ({epochs} of each).")
-    return "*Expect:* " + " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
+    return "*Expect:* " + (" ".join(text[0].upper() + text[1:] for text in sentences) or "not recorded yet.")
 
 
 def table(rows: list[dict]) -> str:

@@ -33,7 +33,8 @@ def start_two(folder: Path, program: str, data: Path) -> list[subprocess.Popen]:
         with open(folder / f"{index}.txt", "w") as out:
             processes.append(subprocess.Popen([sys.executable, "several_machines.py", data], cwd=folder, stdout=out,
                                               stderr=subprocess.STDOUT,
-                                              env={**os.environ, "TF_CONFIG": json.dumps(config)}))
+                                              env={**os.environ, "TF_CONFIG": json.dumps(config),
+                                                   "PYTHONUNBUFFERED": "1"}))  # its lines are read while it runs
     return processes
 
 

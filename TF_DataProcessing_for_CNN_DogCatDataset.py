@@ -124,8 +124,8 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-# --------------------------------------------------------------------------------------------------------------------
 # The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def download(url: str, sha256: str | None) -> Path:

@@ -134,8 +134,8 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-# --------------------------------------------------------------------------------------------------------------------
 # The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def positive(text: str) -> int:

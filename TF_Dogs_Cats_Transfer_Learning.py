@@ -98,15 +98,13 @@ def main(arguments: argparse.Namespace) -> None:
         for _ in range(VARIANTS - 1):
             training = training.concatenate(extract_features(base, pictures))
         training = training.repeat()  # `steps_per_epoch` ends an epoch when each picture has been shown once
-
     # A tenth of lesson 8's learning rate: what the base delivers is good already, and large steps would overshoot.
     model.compile(optimizer=tf.keras.optimizers.RMSprop(1e-4), loss="binary_crossentropy", metrics=["accuracy"])
     saver = tf.keras.callbacks.ModelCheckpoint(output / "model.keras", "val_accuracy", mode="max", save_best_only=True)
     saver.set_model(whole)
     saver.set_model = lambda _: None  # `fit` tells it to save what is trained, the head: it has to save the whole
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs, steps_per_epoch=steps,
-                        callbacks=[saver, tf.keras.callbacks.CSVLogger(output / "history.csv")],
-                        shuffle=False).history  # the pictures come in a new order anyway
+                        callbacks=[saver, tf.keras.callbacks.CSVLogger(output / "history.csv")], shuffle=False).history
     seconds = time.perf_counter() - start
 
     save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))
@@ -140,8 +138,8 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-# --------------------------------------------------------------------------------------------------------------------
 # The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def positive(text: str) -> int:

@@ -113,8 +113,8 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-# --------------------------------------------------------------------------------------------------------------------
 # The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# --------------------------------------------------------------------------------------------------------------------
 
 
 if __name__ == "__main__":

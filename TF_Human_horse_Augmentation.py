@@ -102,7 +102,6 @@ def main(arguments: argparse.Namespace) -> None:
         tf.keras.callbacks.CSVLogger(output / "history.csv"),
     ]).history  # shuffle=False: the pictures come in a new order anyway
     seconds = time.perf_counter() - start
-
     # One curve says little; lesson 5's beside it says what the augmentation has changed.
     histories, lesson_5 = {"augmented": history}, Path("outputs", "TF_Human_horse", "history.csv")
     if lesson_5.exists() and lesson_5.stat().st_size:
@@ -139,8 +138,8 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-# --------------------------------------------------------------------------------------------------------------------
 # The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def positive(text: str) -> int:

@@ -82,7 +82,6 @@ def main(arguments: argparse.Namespace) -> None:
     # [n, 28, 28] becomes [n, 28, 28, 1], for a convolution expects channels; training and test are scaled alike.
     x, x_test = (pictures[..., np.newaxis] * np.float32(RESCALE) for pictures in (x, x_test))
     draw_batch((x[:10], y[:10]), output / "pictures.png")  # look at the data before you train on them
-
     data, at_once = {"x": x, "y": y, "batch_size": arguments.batch_size}, 1
     if not arguments.plain:  # the same pictures to the same network, in larger steps, 20 of them without a break
         use_bfloat16_where_native()
@@ -139,8 +138,8 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-# --------------------------------------------------------------------------------------------------------------------
 # The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def positive(text: str) -> int:

@@ -59,9 +59,9 @@ def started(drawn, tmp_path_factory):
     """All of this file at the same time: two pairs of workers, of one of which a worker is killed, and two devices."""
     folder, data = tmp_path_factory.mktemp("several"), drawn / "cats_and_dogs_filtered"
     devices = start_on_two_devices(folder / "devices", data)
-    assert PROGRAM.count("15, 40  #") == 1
-    whole = start_two(folder / "whole", PROGRAM.replace("15, 40  #", "2, 8  #"), data)
-    killed = start_two(folder / "killed", PROGRAM.replace("15, 40  #", "900, 8  #"), data)
+    assert PROGRAM.count("5, 40  #") == 1
+    whole = start_two(folder / "whole", PROGRAM.replace("5, 40  #", "2, 8  #"), data)
+    killed = start_two(folder / "killed", PROGRAM.replace("5, 40  #", "900, 8  #"), data)
     yield folder, whole, killed, devices
     for process in [*whole, *killed, devices]:
         process.kill()

@@ -38,16 +38,15 @@ def select(rows, script, way, kinds=KINDS) -> list[dict]:
     return [row for row in rows if row["script"] == script and row["way"] == way and row["kind"] in kinds]
 
 
-def pairs(rows: list[dict], script: str) -> tuple[str, str, str]:
-    """Return epochs, seconds an epoch by default, and the ratio to --plain, of the pairs that ran in turns."""
+def pairs(rows: list[dict], script: str) -> tuple[str, str]:
+    """Return seconds an epoch by default, and the ratio to --plain, of the pairs that ran in turns."""
     found = {}
     for row in rows:
         if row["script"] == script and row["pair"]:
             found.setdefault(row["pair"], {})[row["way"]] = float(row["seconds"]) / int(row["epochs"])
-            epochs = row["epochs"]
     whole = [pair for pair in found.values() if len(pair) == 2]
-    return (epochs, f"{mean(pair['default'] for pair in whole):.1f}",
-            f"{mean(pair['plain'] / pair['default'] for pair in whole):.1f}") if whole else ("-", "-", "-")
+    return (f"{mean(pair['default'] for pair in whole):.1f}",
+            f"{mean(pair['plain'] / pair['default'] for pair in whole):.1f}") if whole else ("-", "-")
 
 
 def describe(rows: list[dict], script: str) -> str:
@@ -58,9 +57,9 @@ def describe(rows: list[dict], script: str) -> str:
             kind = found[0]["kind"].replace("_", " ")
             values = [float(row["value"]) for row in found]
             sentences.append(f"{words}{kind} {spread(values)} after {found[0]['epochs']} epochs.")
-    epochs, seconds, ratio = pairs(rows, script)
+    seconds, ratio = pairs(rows, script)
     if ratio != "-":
-        sentences.append(f"An epoch takes {seconds} s, and {ratio} times as long with `--plain` ({epochs} of each).")
+        sentences.append(f"An epoch takes {seconds} s, and {ratio} times as long with `--plain`.")
     return "*Expect:* " + (" ".join(text[0].upper() + text[1:] for text in sentences) or "not recorded yet.")
 
 
@@ -73,7 +72,7 @@ def table(rows: list[dict]) -> str:
             continue
         memory, disk = (next((row["value"] for row in select(rows, script, "default", [kind])), 0)
                         for kind in ("memory_gb", "output_mb"))
-        _, seconds, ratio = pairs(rows, script)
+        seconds, ratio = pairs(rows, script)
         lines.append("| " + " | ".join([
             title, default[0]["kind"].replace("_accuracy", "").replace("_", " "),
             spread([float(row["value"]) for row in default]), course, default[0]["epochs"], seconds,

@@ -31,6 +31,11 @@ SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody answers
 
 
+def pytest_collection_modifyitems(items):
+    """Several machines: their processes start with the first test, and the tests that look at them come last."""
+    items.sort(key=lambda item: item.path.name == "test_distribute.py" and item.name != "test_all_start")
+
+
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory) -> Path:
     """A folder with all drawn data sets, read only by agreement."""

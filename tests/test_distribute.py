@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -54,7 +55,13 @@ def start_on_two_devices(folder: Path, data: Path) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-@pytest.fixture(scope="module")
+def kill_when_it_trains(worker: subprocess.Popen, printed: Path) -> None:
+    while worker.poll() is None and "epoch 1:" not in printed.read_text():
+        time.sleep(0.2)
+    worker.send_signal(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
 def started(drawn, tmp_path_factory):
     """All of this file at the same time: two pairs of workers, of one of which a worker is killed, and two devices."""
     folder, data = tmp_path_factory.mktemp("several"), drawn / "cats_and_dogs_filtered"
@@ -62,17 +69,23 @@ def started(drawn, tmp_path_factory):
     assert PROGRAM.count("5, 40  #") == 1
     whole = start_two(folder / "whole", PROGRAM.replace("5, 40  #", "2, 8  #"), data)
     killed = start_two(folder / "killed", PROGRAM.replace("5, 40  #", "900, 8  #"), data)
+    killer = threading.Thread(target=kill_when_it_trains, args=(killed[1], folder / "killed" / "1.txt"))
+    killer.start()
     yield folder, whole, killed, devices
     for process in [*whole, *killed, devices]:
         process.kill()
+    killer.join()
+
+
+def test_all_start(started):
+    """The first test of all: they work on the second core while the other tests run, and are looked at last."""
+    _, whole, killed, devices = started
+    assert [process.poll() for process in [*whole, *killed, devices]] == [None] * 5
 
 
 def test_when_a_worker_is_killed_the_other_ends_too(started):
     folder, _, (chief, worker), _ = started
-    deadline = time.monotonic() + 120
-    while "epoch 1:" not in (folder / "killed" / "1.txt").read_text() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    worker.send_signal(signal.SIGKILL)
+    assert worker.wait(timeout=120) == -signal.SIGKILL and "epoch 1:" in (folder / "killed" / "1.txt").read_text()
     assert chief.wait(timeout=60) != 0  # instead of waiting for ever
     assert "Collective ops is aborted" in (folder / "killed" / "0.txt").read_text()
 

@@ -1,6 +1,6 @@
 """Lesson 10: from a raw archive to a clean split - 25,000 photographs of dogs and cats.
 
-You learn to open every file before you train on it, because some are empty, no pictures, or end half-way; to divide the
+You learn to open every file before you train on it, because some are empty, not pictures, or cut off; to divide the
 rest at random into training and testing; and to lay out the folders as `flow_from_directory` expects them.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
@@ -8,7 +8,7 @@ rest at random into training and testing; and to lay out the folders as `flow_fr
   python TF_DataProcessing_for_CNN_DogCatDataset.py --split 0.8 --output-dir outputs/split_80
   python TF_Dogs_Cats.py --data-dir outputs/TF_DataProcessing_for_CNN_DogCatDataset --output-dir outputs/full_set
 
-Expect some minutes, mostly to download 825 MB once. The originals are never changed, and a second run changes nothing.
+Expect some minutes, mostly to download 825 MB once. The originals are never changed, and a second run places nothing.
 The photographs are a part of the Asirra set (Microsoft Research, Petfinder.com).
 """
 # /// script
@@ -26,7 +26,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log; 0 shows all of it
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,7 +44,7 @@ def main(arguments: argparse.Namespace) -> None:
     output = arguments.output_dir
     data = arguments.data_dir or download(URL, SHA256) / "PetImages"
 
-    # Where is each usable picture to go? Each class is divided by itself, so that both parts have as many cats as dogs.
+    # {file in the new folders: its original}. Each class is split by itself, so that both parts have the same mixture.
     sources, left_out = {}, {}
     for original, name in FOLDERS.items():
         usable, unusable = check_files(data / original)
@@ -139,7 +139,7 @@ def download(url: str, sha256: str | None) -> Path:
                 archive = tf.keras.utils.get_file(origin=url, file_hash=sha256, cache_dir=home)
                 shutil.unpack_archive(archive, Path(home, "all"), "zip")
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
-                (content if content.exists() else content.parent).rename(folder)  # it has its name when it is whole
+                (content if content.exists() else content.parent).rename(folder)  # its name appears when it is complete
         except Exception as error:
             sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
     return folder

@@ -1,7 +1,7 @@
 """Lesson 9: how a picture changes on its way through the network of lesson 8.
 
 You learn to build a second model that ends in the middle of a trained one, to read its answers layer by layer, and to
-count the zeros: the deeper the layer, the fewer filters answer.
+count the zeros: the deeper the convolution, the fewer places its filters answer to.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow
   python TF_Dogs_Cats.py                                # lesson 8 first: it trains the network
@@ -9,7 +9,7 @@ count the zeros: the deeper the layer, the fewer filters answer.
   python TF_Dogs_Cats_Visualization.py --image my_pet.jpg
   python TF_Dogs_Cats_Visualization.py --model outputs/TF_Human_horse/model.keras --image me.jpg
 
-Expect two figures after some ten seconds. The networks of lessons 5, 6, 8, 11 and 13 can be looked into.
+Expect two figures after about ten seconds. It works with the networks of lessons 5, 6, 8, 11 and 13.
 """
 # /// script
 # requires-python = ">=3.11"
@@ -22,11 +22,12 @@ import random
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log; 0 shows all of it
 
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from PIL import ImageOps
 
 RESCALE = 1 / 255  # pixels 0..255 become 0..1, as in the training of these networks
 COLUMNS = 16  # filters of each layer that the figure shows
@@ -38,22 +39,23 @@ def main(arguments: argparse.Namespace) -> None:
         model = tf.keras.models.load_model(arguments.model)
     except Exception as error:
         sys.exit(f"{error} Run lesson 8 first (python TF_Dogs_Cats.py), or name another trained model with --model.")
-    file = arguments.image or choose_photograph(arguments.data_dir, arguments.seed)
-    picture = tf.keras.utils.img_to_array(tf.keras.utils.load_img(file, target_size=model.input_shape[1:3]))
 
     # A second model with the same layers and weights, but with an output after each convolution and each pooling.
     kinds = tf.keras.layers.Conv2D, tf.keras.layers.MaxPooling2D
     layers = [layer for layer in model.layers if isinstance(layer, kinds)]
-    if not layers:
-        sys.exit(f"{arguments.model} has no convolutions at its top level: name another trained model with --model.")
+    if len(layers) < 2 or model.input_shape[-1] != 3:
+        sys.exit(f"{arguments.model} has no convolutions for colour pictures at its top level: name another --model.")
+    file = arguments.image or choose_photograph(arguments.data_dir, arguments.seed)
+    # The picture upright, in the network's size, from the nearest pixels (0), as in the training.
+    picture = np.asarray(ImageOps.exif_transpose(tf.keras.utils.load_img(file)).resize(model.input_shape[2:0:-1], 0))
     look_inside = tf.keras.Model(model.inputs, [layer.output for layer in layers])
     outputs = look_inside.predict(picture[np.newaxis] * RESCALE, verbose=0)  # a batch of one picture
     answers = {layer.name: np.float32(output[0]) for layer, output in zip(layers, outputs)}  # [height, width, filters]
 
-    # relu makes 0 of every negative answer: a zero says "nothing of my kind is here". A filter whose answer is the same
-    # everywhere in the picture tells nothing about it: it is dead, for this picture.
+    # relu makes 0 of every negative answer: a zero says "nothing of my kind is here". A filter that says so everywhere
+    # is dead, for this picture.
     zeros = {name: float(np.mean(answer == 0)) for name, answer in answers.items()}
-    dead = {name: int(np.sum(answer.std(axis=(0, 1)) == 0)) for name, answer in answers.items()}
+    dead = {name: int(np.sum(~answer.any(axis=(0, 1)))) for name, answer in answers.items()}
     print(f"{file} on its way through {arguments.model}")
     for name, answer in answers.items():
         print(f"  {name:18} {str(answer.shape):15} {zeros[name]:5.0%} zeros, {dead[name]} dead filters")
@@ -66,7 +68,7 @@ def main(arguments: argparse.Namespace) -> None:
 def choose_photograph(folder: Path | None, seed: int | None) -> Path:
     """Return a random photograph from `folder`, at any depth: by default from what lesson 8 has downloaded."""
     cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "datasets", "cats_and_dogs_filtered")
-    photographs = sorted((folder or cache).rglob("*.jpg"))
+    photographs = sorted(file for file in (folder or cache).rglob("*") if file.suffix in (".jpg", ".jpeg", ".png"))
     if not photographs:
         sys.exit(f"There is no photograph in {folder or cache}: name a folder with --data-dir, or a file with --image.")
     return random.Random(seed).choice(photographs)
@@ -82,7 +84,7 @@ def draw_representations(picture: np.ndarray, answers: dict[str, np.ndarray], fi
         strip = np.full((height, COLUMNS * width), np.nan)  # stays white where there are fewer filters than columns
         for column in range(min(COLUMNS, filters)):
             values = answer[..., column]
-            deviation = values.std() or 1  # weak answers become visible; a dead filter's 0 would divide by zero
+            deviation = values.std() or 1  # weak answers become visible; 0 would divide by zero
             strip[:, column * width:(column + 1) * width] = (values - values.mean()) / deviation if values.any() else -2
         axis.imshow(strip, cmap="viridis", vmin=-2, vmax=2, interpolation="nearest")
         for column in range(1, COLUMNS):
@@ -108,7 +110,7 @@ def parse_arguments() -> argparse.Namespace:
                         help="a trained network with convolutions (%(default)s)")
     parser.add_argument("--image", type=Path, metavar="FILE", help="this picture instead of a random one")
     parser.add_argument("--seed", type=int, help="chooses the random picture: the same number, the same picture")
-    parser.add_argument("--data-dir", type=Path, help="the folder that holds train and validation")
+    parser.add_argument("--data-dir", type=Path, help="a folder with pictures, at any depth")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
     return parser.parse_args()
 

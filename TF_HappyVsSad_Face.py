@@ -26,13 +26,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log; 0 shows all of it
 if "--plain" not in sys.argv:
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # speed only: fast convolutions on every processor
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions: only the rounding differs
 
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from PIL import Image, ImageOps
 
 URL = "https://storage.googleapis.com/learning-datasets/happy-or-sad.zip"
 SHA256 = None  # the publisher gives no hash
@@ -43,7 +44,7 @@ RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights th
 
 
 class StopAtAccuracy(tf.keras.callbacks.Callback):
-    """Stops the training after the first epoch whose training accuracy is above `threshold` (0..1)."""
+    """Stops the training after the first epoch whose training accuracy, the mean of its steps, is above `threshold`."""
 
     def __init__(self, threshold: float):
         super().__init__()
@@ -141,7 +142,7 @@ def download(url: str, sha256: str | None) -> Path:
                 archive = tf.keras.utils.get_file(origin=url, file_hash=sha256, cache_dir=home)
                 shutil.unpack_archive(archive, Path(home, "all"), "zip")
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
-                (content if content.exists() else content.parent).rename(folder)  # it has its name when it is whole
+                (content if content.exists() else content.parent).rename(folder)  # its name appears when it is complete
         except Exception as error:
             sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
     return folder
@@ -152,7 +153,7 @@ def keep_in_memory(flow, change=None) -> tf.data.Dataset:
     if len(set(flow.labels)) < flow.num_classes:
         raise OSError(f"{flow.directory} needs pictures in each of its folders {', '.join(flow.class_indices)}.")
     limits = flow.image_data_generator
-    if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):  # it is to do more than to scale
+    if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):  # it shall do more than scale
         sys.exit("Only ImageDataGenerator itself can augment the pictures of this lesson: train with --plain.")
     change = change or (lambda batch, rng, limits: tf.cast(batch, tf.float32) * limits.rescale)
     print(f"Reading {len(flow.filepaths)} pictures into memory ...")
@@ -165,7 +166,8 @@ def keep_in_memory(flow, change=None) -> tf.data.Dataset:
 def load_picture(file: Path) -> np.ndarray:
     """Return the picture in `file` as bytes 0..255 [height, width, 3], stretched to IMAGE_SIZE."""
     try:
-        return np.asarray(tf.keras.utils.load_img(file, target_size=IMAGE_SIZE))
+        picture = ImageOps.exif_transpose(tf.keras.utils.load_img(file))  # upright, however the camera was held
+        return np.asarray(picture.resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST))
     except Exception as error:  # Pillow raises many kinds
         raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or name another.") from error
 
@@ -215,7 +217,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
 
 
 def predict(files: list[Path], model_file: Path, load) -> None:
-    """Print the class of each picture, and how sure the saved model is; `load` makes an array of 0..255 of a file."""
+    """Print the class of each picture, and how sure the saved model is; `load` turns a file into an array of 0..255."""
     try:
         model = tf.keras.models.load_model(model_file)
     except Exception as error:
@@ -226,10 +228,9 @@ def predict(files: list[Path], model_file: Path, load) -> None:
         print(f"{file}: {CLASSES[np.argmax(scores)]} ({max(scores):.1%} sure)")
 
 
-def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
+def save_metrics(folder: Path, run: argparse.Namespace, seconds: float, **metrics: float) -> None:
     """Print the metrics, and save them with the flags of the run as metrics.json."""
-    (folder / "metrics.json").write_text(
-        json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
+    (folder / "metrics.json").write_text(json.dumps(dict(metrics, seconds=seconds, **vars(run)), indent=2, default=str))
     print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
 
 

@@ -6,9 +6,9 @@ it finds weight and bias from six examples, and its answer is nearly, but not ex
   python -m pip install "tensorflow==2.21.*" matplotlib
   python TF_HelloWorld.py                                         # y = 2 x - 1
   python TF_HelloWorld.py --slope -3 --intercept 7                # another rule
-  python TF_HelloWorld.py --epochs 50 --output-dir outputs/try    # too little practice
+  python TF_HelloWorld.py --epochs 50 --output-dir outputs/try    # too little training
 
-Expect a prediction of about 18.98 for x = 10, where the rule says 19, after some seconds. Nothing is downloaded.
+Expect a prediction of about 18.98 for x = 10, where the rule says 19, after a few seconds. Nothing is downloaded.
 """
 # /// script
 # requires-python = ">=3.11"
@@ -22,7 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log; 0 shows all of it
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,7 +55,7 @@ def main(arguments: argparse.Namespace) -> None:
     model = build_model()
 
     # The usual call is `model.fit(x, y, epochs=500)`. It makes the same 500 steps, but prepares the data anew for each
-    # of them, which takes half a minute for six numbers. A Dataset that repeats them for ever is prepared only once.
+    # of them, which takes half a minute for six numbers. A Dataset that repeats them forever is prepared only once.
     points = tf.data.Dataset.from_tensors((x, y)).repeat()
     start = time.perf_counter()
     history = model.fit(points, epochs=arguments.epochs, steps_per_epoch=1, shuffle=False, verbose=0, callbacks=[
@@ -70,7 +70,7 @@ def main(arguments: argparse.Namespace) -> None:
           f"weight  {arguments.slope:7.3f}   {weight:7.3f}\n"
           f"bias    {arguments.intercept:7.3f}   {bias:7.3f}\n"
           f"x = {QUESTION:g}  {truth:7.3f}   {prediction:7.3f}\n"
-          f"Why not exactly {truth:g}? Each step removes only a part of the error, so some of it is always left.")
+          f"Why not exactly {truth:g}? Each step removes only a part of the error: more epochs leave less of it.")
     draw_result(history["loss"], y, weight, bias, output / "loss_and_line.png")
     save_metrics(output, arguments, seconds, loss=history["loss"][-1], weight=weight, bias=bias, prediction=prediction)
     plt.show()
@@ -112,10 +112,9 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
+def save_metrics(folder: Path, run: argparse.Namespace, seconds: float, **metrics: float) -> None:
     """Print the metrics, and save them with the flags of the run as metrics.json."""
-    (folder / "metrics.json").write_text(
-        json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
+    (folder / "metrics.json").write_text(json.dumps(dict(metrics, seconds=seconds, **vars(run)), indent=2, default=str))
     print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
 
 

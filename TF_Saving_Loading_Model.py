@@ -1,13 +1,13 @@
-"""Lesson 7: saving and loading - three formats, a look inside, and a training that continues where it stopped.
+"""Lesson 7: saving and loading - three formats, a look inside, and training that resumes where it stopped.
 
-You learn to save a model as .keras, as .h5, or its weights alone; to continue training from a checkpoint as if nothing
-had happened; to look into the files; and what loading a stranger's model could do.
+You learn to save a model as .keras, as .h5, or without its architecture; to resume training from a checkpoint as if
+nothing had happened; to look into the files; and what loading a stranger's model could do.
 
   python -m pip install "tensorflow==2.21.*" h5py
-  python TF_Saving_Loading_Model.py                                       # does all of it, and checks itself
+  python TF_Saving_Loading_Model.py                                       # does all of it, and compares the predictions
   python TF_Saving_Loading_Model.py --epochs 50 --output-dir outputs/try  # trains longer first
 
-Expect a difference of exactly 0 between the predictions before and after, in some ten seconds. Nothing is downloaded.
+Expect a difference of exactly 0 between the predictions before and after, in about ten seconds. Nothing is downloaded.
 """
 # /// script
 # requires-python = ">=3.11"
@@ -22,7 +22,7 @@ import time
 import zipfile
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log; 0 shows all of it
 
 import h5py
 import numpy as np
@@ -38,7 +38,7 @@ def build_model() -> tf.keras.Model:
         tf.keras.layers.Dense(8, activation="relu", name="hidden"),  # the names will be found again in the files
         tf.keras.layers.Dense(1, name="output"),
     ])
-    # Adam remembers means of the past gradients: an optimizer that would lose something if only weights were saved.
+    # Adam remembers means of past gradients. To continue a training, this state must be saved as well.
     model.compile(optimizer=tf.keras.optimizers.Adam(0.05), loss="mean_squared_error")
     return model
 
@@ -62,7 +62,7 @@ def main(arguments: argparse.Namespace) -> None:
     print("2. Save the model in three formats, load it again, and compare the predictions")
     model.save(folder / "model.keras")  # everything, in today's format
     model.save(folder / "model.h5")  # everything, in the old format: Keras warns that it is legacy
-    model.save_weights(folder / "model.weights.h5")  # the numbers alone
+    model.save_weights(folder / "model.weights.h5")  # weights and optimizer, no architecture
     weights_alone = build_model()  # which need the code that builds the network
     weights_alone.optimizer.build(weights_alone.trainable_variables)  # and an optimizer that has room for its state
     weights_alone.load_weights(folder / "model.weights.h5")
@@ -85,13 +85,13 @@ def main(arguments: argparse.Namespace) -> None:
     print_tree(folder / "model.h5")
     print_tree(folder / "model.weights.h5")
     print("\n.h5 is legacy: Keras no longer develops it, and a layer of your own cannot keep files of its own in it.")
-    print("5. A model may carry Python code. Who loads it runs it, unless `safe_mode`, the default, refuses:")
+    print("5. A model may carry Python code. Whoever loads it runs it, unless `safe_mode`, the default, refuses:")
     model_with_code = tf.keras.Sequential([tf.keras.layers.Input((1,)), tf.keras.layers.Lambda(lambda x: 2 * x)])
     model_with_code.save(folder / "with_code.keras")
     try:
         tf.keras.models.load_model(folder / "with_code.keras")
     except ValueError as refusal:
-        print(f"   {str(refusal).split('. ')[0]}.")
+        print(f"   {'. '.join(str(refusal).split('. ')[:2])}.")  # the rest says how to allow it
     save_metrics(folder, arguments, seconds, largest_difference=max(differences.values()))
 
 
@@ -101,7 +101,7 @@ def largest_difference(model: tf.keras.Model, other: tf.keras.Model, x: np.ndarr
 
 
 def print_tree(file: Path) -> None:
-    """Print the groups, datasets (shape and type) and attributes of an HDF5 file."""
+    """Print the groups and datasets (shape and type) of an HDF5 file, and the attributes of its root."""
     def describe(name: str, node) -> None:
         kind = f"dataset {node.shape} {node.dtype}" if isinstance(node, h5py.Dataset) else "group"
         print(f"{'  ' * name.count('/')}   {name.split('/')[-1]}: {kind}")
@@ -135,10 +135,9 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
+def save_metrics(folder: Path, run: argparse.Namespace, seconds: float, **metrics: float) -> None:
     """Print the metrics, and save them with the flags of the run as metrics.json."""
-    (folder / "metrics.json").write_text(
-        json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
+    (folder / "metrics.json").write_text(json.dumps(dict(metrics, seconds=seconds, **vars(run)), indent=2, default=str))
     print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
 
 

@@ -1,9 +1,9 @@
 """Lesson 2: Fashion-MNIST - ten kinds of clothes, first without and then with convolutions.
 
 You learn to
-  1. build a network of one hidden layer that tells ten classes apart;
+  1. build a network of two layers that tells ten classes apart;
   2. write a callback, your own code that Keras calls after each epoch, to stop the training at a threshold;
-  3. put convolutions before the hidden layer, and gain some percent;
+  3. put convolutions before them, and gain three percentage points;
   4. look into them: what each layer makes of three pictures of the same class.
 
   python -m pip install "tensorflow==2.21.*" matplotlib
@@ -27,9 +27,9 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log; 0 shows all of it
 if "--plain" not in sys.argv:
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # speed only: fast convolutions on every processor
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions: only the rounding differs
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -42,7 +42,7 @@ RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights th
 
 
 class StopAtAccuracy(tf.keras.callbacks.Callback):
-    """Stops the training after the first epoch whose training accuracy is above `threshold` (0..1)."""
+    """Stops the training after the first epoch whose training accuracy, the mean of its steps, is above `threshold`."""
 
     def __init__(self, threshold: float):
         super().__init__()
@@ -58,7 +58,7 @@ def build_model(convolutional: bool, steps_per_execution: int = 1) -> tf.keras.M
     """Return a network: pictures [batch, 28, 28, 1] of 0..1 in, a probability for each class [batch, 10] out."""
     layers = tf.keras.layers
     convolutions = [
-        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # 64 filters look for edges; half the size
+        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # 64 filters: edges; half the width and height
         layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # combinations of edges: a collar, a heel
     ] if convolutional else []
     model = tf.keras.Sequential([
@@ -80,26 +80,27 @@ def main(arguments: argparse.Namespace) -> None:
     tf.keras.utils.set_random_seed(arguments.seed)
     (x, y), (x_test, y_test) = load_mnist(tf.keras.datasets.fashion_mnist, arguments.data_dir)
 
-    # [n, 28, 28] becomes [n, 28, 28, 1], for a convolution expects channels; training and test are scaled alike.
+    # [n, 28, 28] becomes [n, 28, 28, 1], because a convolution expects channels; training and test are scaled alike.
     x, x_test = (pictures[..., np.newaxis] * np.float32(RESCALE) for pictures in (x, x_test))
     draw_batch((x[:10], y[:10]), output / "pictures.png")  # look at the data before you train on them
 
     data, at_once = {"x": x, "y": y, "batch_size": arguments.batch_size}, 1
-    if not arguments.plain:  # the same pictures to the same network, in larger steps, 20 of them without a break
+    if not arguments.plain:  # larger batches, and 20 steps before TensorFlow returns to Python
         use_bfloat16_where_native()
         data, at_once = {"x": make_batches(x, y, arguments.batch_size), "shuffle": False}, 20
 
-    histories, accuracies, start = {}, {}, time.perf_counter()
+    histories, accuracies = {}, {}
     for name, convolutional in (("dense", False), ("convolutional", True)):
         print(f"\nThe {name} network")
         model = build_model(convolutional, at_once)
         model.summary()
+        start = time.perf_counter()
         histories[name] = model.fit(**data, epochs=arguments.epochs, callbacks=[
             StopAtAccuracy(STOP_AT), tf.keras.callbacks.CSVLogger(output / "history.csv"),
-            tf.keras.callbacks.ModelCheckpoint(output / "model.keras"),  # both write here: the second network stays
+            tf.keras.callbacks.ModelCheckpoint(output / "model.keras"),  # the second network overwrites the first
         ]).history
+        seconds = time.perf_counter() - start  # of this network's training: at the end, the convolutional one's
         accuracies[name] = model.evaluate(x_test, y_test, verbose=0)[1]  # on pictures that it has never seen
-    seconds = time.perf_counter() - start
 
     draw_curves(histories, output / "curves.png")
     three = x_test[y_test == CLASSES.index(DRAWN_CLASS)][:3]
@@ -110,32 +111,31 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def draw_layers(model: tf.keras.Model, pictures: np.ndarray, title: str, file: Path) -> None:
-    """Draw three pictures [3, 28, 28, 1], and the answers of the most varied of each layer's 64 filters to them."""
-    layers = model.layers[:4]  # the two convolutions, each with its pooling
+    """Draw three pictures [3, 28, 28, 1], and the answers of each convolution's most varied filter to them."""
+    layers, best = model.layers[:4], 0  # the two convolutions, each with its pooling
     look_inside = tf.keras.Model(model.inputs, [layer.output for layer in layers])  # the same network, cut four times
     answers = [np.float32(maps) for maps in look_inside.predict(pictures, verbose=0)]
     figure, axes = plt.subplots(3, 5, figsize=(15, 9.4), layout="constrained", subplot_kw={"xticks": [], "yticks": []})
     figure.suptitle(f"{title}, layer by layer", fontsize=18)
     for column, name, maps in zip(axes.T, ["picture"] + [layer.name for layer in layers], [pictures, *answers]):
-        best = np.argmax(maps.std(axis=(0, 1, 2)))
-        column[0].set_title(f"{name}, {maps.shape[1]} x {maps.shape[2]}\nfilter {best} of {maps.shape[3]}", fontsize=14)
+        best = best if "pooling" in name else np.argmax(maps.std(axis=(0, 1, 2)))  # a pooling shows the same filter
+        column[0].set_title(f"{name}, {maps.shape[1]}x{maps.shape[2]}\nfilter {best + 1}/{maps.shape[3]}", fontsize=14)
         for axis, answer in zip(column, maps):
             axis.imshow(answer[..., best], cmap="gray" if maps is pictures else "viridis")
-    axes[0, 0].set_title("picture, 28 x 28", fontsize=14)
+    axes[0, 0].set_title("picture, 28x28", fontsize=14)
     figure.savefig(file)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=5, help="passes over the pictures, at most (%(default)s)")
-    parser.add_argument("--batch-size", type=positive, help="pictures in one step (128; 32 with --plain)")
+    parser.add_argument("--batch-size", type=positive, default=32 if "--plain" in sys.argv else 128,
+                        help="pictures in one step (%(default)s; 32 with --plain)")
     parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
     parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
     parser.add_argument("--data-dir", type=Path, help="no download: the folder that holds the four idx .gz files")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_fashion_mnist"), help="(%(default)s)")
-    arguments = parser.parse_args()
-    arguments.batch_size = arguments.batch_size or (32 if arguments.plain else 128)
-    return arguments
+    return parser.parse_args()
 
 
 # The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
@@ -208,10 +208,9 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
     figure.savefig(file)
 
 
-def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
+def save_metrics(folder: Path, run: argparse.Namespace, seconds: float, **metrics: float) -> None:
     """Print the metrics, and save them with the flags of the run as metrics.json."""
-    (folder / "metrics.json").write_text(
-        json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
+    (folder / "metrics.json").write_text(json.dumps(dict(metrics, seconds=seconds, **vars(run)), indent=2, default=str))
     print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
 
 

@@ -24,9 +24,9 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log; 0 shows all of it
 if "--plain" not in sys.argv:
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # speed only: fast convolutions on every processor
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions: only the rounding differs
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,7 +38,7 @@ RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights th
 
 
 class StopAtAccuracy(tf.keras.callbacks.Callback):
-    """Stops the training after the first epoch whose training accuracy is above `threshold` (0..1)."""
+    """Stops the training after the first epoch whose training accuracy, the mean of its steps, is above `threshold`."""
 
     def __init__(self, threshold: float):
         super().__init__()
@@ -53,14 +53,13 @@ class StopAtAccuracy(tf.keras.callbacks.Callback):
 def build_model(convolutional: bool, steps_per_execution: int = 1) -> tf.keras.Model:
     """Return a network: pictures [batch, 28, 28, 1] of 0..1 in, a probability for each digit [batch, 10] out."""
     layers = tf.keras.layers
+    hidden = [layers.Flatten(), layers.Dense(512, activation="relu")]  # each of 512 neurons weighs all 784 pixels
     if convolutional:
         hidden = [
             layers.Conv2D(32, 3, activation="relu"),  # 32 filters of 3x3 pixels find strokes, wherever they are
             layers.MaxPooling2D(2),  # keeps the largest of each 2x2 answers: half the width, half the height
             layers.Flatten(), layers.Dense(128, activation="relu"),  # weighs which strokes are where on the 13x13 map
         ]
-    else:
-        hidden = [layers.Flatten(), layers.Dense(512, activation="relu")]  # each of 512 neurons weighs all 784 pixels
     model = tf.keras.Sequential([
         layers.Input((28, 28, 1)),  # one channel: grey
         *hidden,
@@ -79,25 +78,26 @@ def main(arguments: argparse.Namespace) -> None:
     tf.keras.utils.set_random_seed(arguments.seed)
     (x, y), (x_test, y_test) = load_mnist(tf.keras.datasets.mnist, arguments.data_dir)
 
-    # [n, 28, 28] becomes [n, 28, 28, 1], for a convolution expects channels; training and test are scaled alike.
+    # [n, 28, 28] becomes [n, 28, 28, 1], because a convolution expects channels; training and test are scaled alike.
     x, x_test = (pictures[..., np.newaxis] * np.float32(RESCALE) for pictures in (x, x_test))
     draw_batch((x[:10], y[:10]), output / "pictures.png")  # look at the data before you train on them
     data, at_once = {"x": x, "y": y, "batch_size": arguments.batch_size}, 1
-    if not arguments.plain:  # the same pictures to the same network, in larger steps, 20 of them without a break
+    if not arguments.plain:  # larger batches, and 20 steps before TensorFlow returns to Python
         use_bfloat16_where_native()
         data, at_once = {"x": make_batches(x, y, arguments.batch_size), "shuffle": False}, 20
 
-    histories, accuracies, start = {}, {}, time.perf_counter()
+    histories, accuracies = {}, {}
     for name, convolutional, threshold in (("dense", False, 0.99), ("convolutional", True, 0.998)):
         print(f"\nThe {name} network, until its training accuracy is above {threshold:.1%}")
         model = build_model(convolutional, at_once)
         model.summary()
+        start = time.perf_counter()
         histories[name] = model.fit(**data, epochs=arguments.epochs, callbacks=[
             StopAtAccuracy(threshold), tf.keras.callbacks.CSVLogger(output / "history.csv"),
-            tf.keras.callbacks.ModelCheckpoint(output / "model.keras"),  # both write here: the second network stays
+            tf.keras.callbacks.ModelCheckpoint(output / "model.keras"),  # the second network overwrites the first
         ]).history
+        seconds = time.perf_counter() - start  # of this network's training: at the end, the convolutional one's
         accuracies[name] = model.evaluate(x_test, y_test, verbose=0)[1]  # on digits that it has never seen
-    seconds = time.perf_counter() - start
 
     draw_curves(histories, output / "curves.png")
     draw_mistakes(x_test, y_test, model.predict(x_test, verbose=0), output / "mistakes.png")
@@ -107,11 +107,11 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def draw_mistakes(x: np.ndarray, y: np.ndarray, scores: np.ndarray, file: Path) -> None:
-    """Draw the fifteen pictures of x [n, 28, 28, 1] whose label y [n] is missed most surely by `scores` [n, 10]."""
+    """Draw the fifteen pictures of x [n, 28, 28, 1] misclassified by `scores` [n, 10] with the highest confidence."""
     predicted, confidence = scores.argmax(axis=1), scores.max(axis=1)
     wrong = np.flatnonzero(predicted != y)
     figure, axes = plt.subplots(3, 5, figsize=(12, 8.4), layout="constrained", subplot_kw={"xticks": [], "yticks": []})
-    figure.suptitle(f"{len(wrong)} of {len(y)} test digits are wrong. Of these it was most sure:", fontsize=18)
+    figure.suptitle(f"{len(wrong)} of {len(y)} test digits are wrong. The ones it was most sure of:", fontsize=18)
     for axis, index in zip(axes.flat, wrong[np.argsort(-confidence[wrong])]):
         axis.imshow(x[index], cmap="gray_r")
         axis.set_title(f"{y[index]}, taken for {predicted[index]} ({confidence[index]:.0%})", fontsize=14)
@@ -119,23 +119,23 @@ def draw_mistakes(x: np.ndarray, y: np.ndarray, scores: np.ndarray, file: Path) 
 
 
 def load_digit(file: Path) -> np.ndarray:
-    """Return a photographed digit [28, 28, 1] of 0..255, white on black as in MNIST, even if the paper is white."""
-    pixels = load_grey(file)
-    return 255 - pixels if np.median(pixels[[0, -1]]) > 127 else pixels
+    """Return a photographed digit [28, 28, 1] of 0..255, white on black as in MNIST, whatever the paper."""
+    pixels = np.float32(load_grey(file))
+    ink = np.abs(pixels - np.median(pixels))  # most of the picture is paper: it becomes black, whatever its grey was
+    return 255 * np.where(ink < ink.max() / 4, 0, ink) / max(ink.max(), 1)  # as do shadows and the grain of the paper
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=10, help="passes over the pictures, at most (%(default)s)")
-    parser.add_argument("--batch-size", type=positive, help="pictures in one step (128; 32 with --plain)")
+    parser.add_argument("--batch-size", type=positive, default=32 if "--plain" in sys.argv else 128,
+                        help="pictures in one step (%(default)s; 32 with --plain)")
     parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
     parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
     parser.add_argument("--data-dir", type=Path, help="no download: the folder that holds the four idx .gz files")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
     parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
-    arguments = parser.parse_args()
-    arguments.batch_size = arguments.batch_size or (32 if arguments.plain else 128)
-    return arguments
+    return parser.parse_args()
 
 
 # The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
@@ -215,7 +215,7 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
 
 
 def predict(files: list[Path], model_file: Path, load) -> None:
-    """Print the class of each picture, and how sure the saved model is; `load` makes an array of 0..255 of a file."""
+    """Print the class of each picture, and how sure the saved model is; `load` turns a file into an array of 0..255."""
     try:
         model = tf.keras.models.load_model(model_file)
     except Exception as error:
@@ -226,10 +226,9 @@ def predict(files: list[Path], model_file: Path, load) -> None:
         print(f"{file}: {CLASSES[np.argmax(scores)]} ({max(scores):.1%} sure)")
 
 
-def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
+def save_metrics(folder: Path, run: argparse.Namespace, seconds: float, **metrics: float) -> None:
     """Print the metrics, and save them with the flags of the run as metrics.json."""
-    (folder / "metrics.json").write_text(
-        json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
+    (folder / "metrics.json").write_text(json.dumps(dict(metrics, seconds=seconds, **vars(run)), indent=2, default=str))
     print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
 
 

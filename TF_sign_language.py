@@ -1,4 +1,4 @@
-"""Lesson 14: twenty-four letters of the sign language - pictures that come as rows of a table.
+"""Lesson 14: twenty-four letters of American Sign Language - pictures that come as rows of a table.
 
 You learn to get a data set from Kaggle, to turn the rows of a CSV file into pictures [n, 28, 28, 1], and to choose the
 best epoch on validation pictures, so that the test pictures decide nothing.
@@ -25,9 +25,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # keeps TensorFlow's start-up messages short
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log; 0 shows all of it
 if "--plain" not in sys.argv:
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # speed only: fast convolutions on every processor
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions: only the rounding differs
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,7 +40,7 @@ CLASSES = list("ABCDEFGHIJKLMNOPQRSTUVWXY")  # labels 0 to 24; 9, the J, never o
 RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights that suit small numbers
 AUGMENTATION = {  # gentler than in lesson 11: a sign is told by its angle, too, and 28x28 pixels have no room to spare
     "rotation_range": 10, "width_shift_range": 0.1, "height_shift_range": 0.1, "zoom_range": 0.1,
-    "fill_mode": "nearest",  # no horizontal_flip: a mirrored hand is another sign, or none
+    "fill_mode": "nearest",  # no horizontal_flip: the mirror image of a right hand is a left hand
 }
 
 
@@ -79,11 +79,11 @@ def main(arguments: argparse.Namespace) -> None:
     training = generator(rescale=RESCALE, **AUGMENTATION).flow(pictures[rest], labels[rest], **flow)
     validation = generator(rescale=RESCALE).flow(pictures[held_out], labels[held_out], **flow)
     learning_rate, at_once = 1e-3, 1
-    if not arguments.plain:  # whole batches are augmented at a time, and larger ones, so that the steps can be longer
+    if not arguments.plain:  # a larger batch gives less noisy gradients: the learning rate may be larger, too
         use_bfloat16_where_native()
-        learning_rate, at_once = 2e-3, 10  # ten steps without a break
-        training, validation = (make_batches(flow.x, flow.y, flow.batch_size, partial(
-            augment, limits=flow.image_data_generator), arguments.seed) for flow in (training, validation))
+        learning_rate, at_once = 2e-3, 10  # TensorFlow takes ten steps before it returns to Python
+        training, validation = (make_batches(source.x, source.y, source.batch_size, partial(
+            augment, limits=source.image_data_generator), arguments.seed) for source in (training, validation))
     draw_batch(next(iter(training)), output / "pictures.png")  # look at the data before you train on them
     model = build_model(learning_rate, at_once)
     model.summary()
@@ -126,7 +126,7 @@ def read_csv(file: Path) -> tuple[np.ndarray, np.ndarray]:
         next(lines, None)  # the header
         for number, row in enumerate(csv.reader(lines), start=2):
             try:
-                values = bytes(map(int, row))  # refuses what is no whole number of 0..255
+                values = bytes(map(int, row))  # an error unless each is a whole number of 0..255
             except ValueError:
                 values = b""
             if len(values) != 785 or values[0] >= len(CLASSES) or CLASSES[values[0]] == "J":
@@ -139,15 +139,14 @@ def read_csv(file: Path) -> tuple[np.ndarray, np.ndarray]:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=15, help="passes over the pictures (%(default)s)")
-    parser.add_argument("--batch-size", type=positive, help="pictures in one step (128; 32 with --plain)")
+    parser.add_argument("--batch-size", type=positive, default=32 if "--plain" in sys.argv else 128,
+                        help="pictures in one step (%(default)s; 32 with --plain)")
     parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
     parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
     parser.add_argument("--data-dir", type=Path, help=f"no download: the folder that holds {' and '.join(FILES)}")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_sign_language"), help="(%(default)s)")
     parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
-    arguments = parser.parse_args()
-    arguments.batch_size = arguments.batch_size or (32 if arguments.plain else 128)
-    return arguments
+    return parser.parse_args()
 
 
 # The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
@@ -239,17 +238,17 @@ def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> Non
 
 def draw_confusion_matrix(axis, matrix: np.ndarray, names: list[str]) -> None:
     """Draw the counts [true class, predicted class]: what is off the diagonal was taken for something else."""
-    axis.imshow(matrix, cmap="Blues", norm="symlog")
+    image = axis.imshow(matrix, cmap="Blues", norm="symlog")
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            axis.text(column, row, count, ha="center", va="center", color="white" if row == column else "black")
+            axis.text(column, row, count, ha="center", va="center", color="w" if image.norm(count) > 0.6 else "k")
     axis.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
-    axis.set_xticks(range(len(names)), names, rotation=60 if len(names[0]) > 5 else 0)
+    axis.set_xticks(range(len(names)), names, rotation=60 if max(map(len, names)) > 5 else 0)
     axis.set_yticks(range(len(names)), names)
 
 
 def predict(files: list[Path], model_file: Path, load) -> None:
-    """Print the class of each picture, and how sure the saved model is; `load` makes an array of 0..255 of a file."""
+    """Print the class of each picture, and how sure the saved model is; `load` turns a file into an array of 0..255."""
     try:
         model = tf.keras.models.load_model(model_file)
     except Exception as error:
@@ -260,10 +259,9 @@ def predict(files: list[Path], model_file: Path, load) -> None:
         print(f"{file}: {CLASSES[np.argmax(scores)]} ({max(scores):.1%} sure)")
 
 
-def save_metrics(folder: Path, arguments: argparse.Namespace, seconds: float, **metrics: float) -> None:
+def save_metrics(folder: Path, run: argparse.Namespace, seconds: float, **metrics: float) -> None:
     """Print the metrics, and save them with the flags of the run as metrics.json."""
-    (folder / "metrics.json").write_text(
-        json.dumps({**metrics, "seconds": seconds, **vars(arguments)}, indent=2, default=str) + "\n")
+    (folder / "metrics.json").write_text(json.dumps(dict(metrics, seconds=seconds, **vars(run)), indent=2, default=str))
     print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
 
 

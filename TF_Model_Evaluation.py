@@ -150,7 +150,7 @@ def draw_judgement(x: np.ndarray, y: np.ndarray, scores: np.ndarray, matrix: np.
     groups = np.minimum(confidence * 10, 9).astype(int)  # 0 to 9: sure to 0..10 %, 10..20 %, ... 90..100 %
     counts, right = np.bincount(groups, minlength=10), np.bincount(groups, predicted == y, 10)
     bars = axis.bar(np.arange(0.05, 1, 0.1), right / np.maximum(counts, 1), 0.09, label="share of right answers")
-    axis.bar_label(bars, [f"{count:,}" for count in counts])  # how many pictures each bar stands for
+    axis.bar_label(bars, [f"{count:,}" for count in counts], label_type="center", color="w")  # how many pictures
     axis.plot([0, 1], [0, 1], "k--", label="as often right as it promises")
     axis.set(title="How sure was it, and how often right?", xlabel="probability of the predicted class", ylim=(0, 1.1))
     axis.legend(loc="upper left")

@@ -16,7 +16,6 @@ holds, as the servers and archives of the real sets do:
   archives/                                    the zip files that the lessons download
 """
 
-import argparse
 import gzip
 import shutil
 import sys
@@ -143,11 +142,4 @@ def draw_everything(folder: Path, count: int = 24) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where to draw them; made where it does not exist")
-    arguments = parser.parse_args()
-    try:
-        draw_everything(arguments.folder)
-    except OSError as error:
-        sys.exit(f"{error}: choose another folder.")
-    print(f"Drawn. Lesson 5, for example: python TF_Human_horse.py --data-dir '{arguments.folder}'")
+    draw_everything(Path(sys.argv[1]))

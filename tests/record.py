@@ -65,7 +65,7 @@ def describe(rows: list[dict], script: str) -> str:
 
 def table(rows: list[dict]) -> str:
     """Return the table of results, a row for each lesson that trains."""
-    lines = ["| lesson | accuracy | by default | in the course | epochs | s an epoch | `--plain` | memory | disk |",
+    lines = ["| lesson | measure | by default | in the course | epochs | s an epoch | `--plain` | memory | disk |",
              "|---|---|---|---|---|---|---|---|---|"]
     for script, (title, megabytes, course) in LESSONS.items():
         if not (default := select(rows, script, "default")):
@@ -76,7 +76,8 @@ def table(rows: list[dict]) -> str:
         lines.append("| " + " | ".join([
             title, default[0]["kind"].replace("_accuracy", "").replace("_", " "),
             spread([float(row["value"]) for row in default]), course, default[0]["epochs"], seconds,
-            ratio if ratio == "-" else f"{ratio} times", f"{memory or '-'} GB", f"{megabytes + int(disk)} MB"]) + " |")
+            ratio if ratio == "-" else f"{ratio} times", f"{memory} GB" if memory else "-",
+            f"{megabytes + int(disk)} MB"]) + " |")
     return "\n".join(lines) + f"\n\nMachine: {'; '.join(sorted({row['machine'] for row in rows}))}."
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import small_inception
+from PIL import Image
 
 GENERATOR = tf.keras.preprocessing.image.ImageDataGenerator
 
@@ -29,6 +30,13 @@ def test_max_pool_takes_the_largest_of_four_as_tensorflow_does(load):
                                             ([[0, 1, 0], [1, -4, 1], [0, 1, 0]], 1), ([[2] * 3] * 3, 1 / 18)])
 def test_a_filter_is_normalised_when_it_does_not_sum_to_0_or_1(kernel, weight, load):
     assert load("Convolutions_basic.py").normalising_weight(np.array(kernel)) == pytest.approx(weight)
+
+
+def test_a_photograph_stands_upright_however_the_camera_was_held(load, tmp_path):
+    pixels, exif = np.random.default_rng(3).integers(0, 256, (300, 300, 3), np.uint8), Image.Exif()
+    exif[274] = 6  # orientation: to be turned by 90 degrees to the right
+    Image.fromarray(np.rot90(pixels)).save(tmp_path / "photograph.png", exif=exif)
+    np.testing.assert_array_equal(load("TF_Human_horse.py").load_picture(tmp_path / "photograph.png"), pixels)
 
 
 class Recorder:

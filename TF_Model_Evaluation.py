@@ -8,7 +8,7 @@ to look behind its accuracy, once, at the very end, on pictures that have decide
   python TF_Model_Evaluation.py --history outputs/TF_Human_horse/history.csv outputs/TF_Dogs_Cats/history.csv
 
 With --history it trains nothing, and draws the curves of other lessons side by side. Expect a test accuracy of .86
-after one to four minutes on a two-core CPU. 31 MB are downloaded once. Fashion-MNIST: Zalando Research, MIT licence.
+after one to five minutes on a two-core CPU. 31 MB are downloaded once. Fashion-MNIST: Zalando Research, MIT licence.
 """
 # /// script
 # requires-python = ">=3.11"

@@ -10,7 +10,7 @@ You learn to
   python TF_fashion_mnist.py                                       # all four steps
   python TF_fashion_mnist.py --epochs 15 --output-dir outputs/try  # longer: does it help the test accuracy?
 
-Expect a test accuracy of about .87 without and .90 with convolutions, after one to three minutes on a two-core CPU.
+Expect a test accuracy of about .87 without and .90 with convolutions, after one to four minutes on a two-core CPU.
 31 MB are downloaded once. Fashion-MNIST: Zalando Research, MIT licence.
 """
 # /// script

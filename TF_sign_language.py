@@ -8,7 +8,7 @@ best epoch on validation pictures, so that the test pictures decide nothing.
   python TF_sign_language.py --data-dir my_folder      # sign_mnist_train.csv and sign_mnist_test.csv are there already
   python TF_sign_language.py --predict my_hand.jpg     # your own hand, and what the network sees of it
 
-Expect one to three minutes on a two-core CPU. Kaggle needs no login for this set; 63 MB are downloaded once. J and Z
+Expect one to five minutes on a two-core CPU. Kaggle needs no login for this set; 63 MB are downloaded once. J and Z
 are movements, so no picture shows them. Sign Language MNIST: "tecperson" on Kaggle, CC0.
 """
 # /// script

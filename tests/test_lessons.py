@@ -91,11 +91,6 @@ def test_happy_or_sad_stops_by_its_callback(trained):
     assert "stopping here" in trained("TF_HappyVsSad_Face.py").out
 
 
-def test_happy_or_sad_says_when_it_did_not_get_there(run, drawn):
-    process = run("TF_HappyVsSad_Face.py", "--data-dir", drawn / "happy-or-sad", "--epochs", 1)
-    assert process.code == 0 and "give it more --epochs" in process.out
-
-
 @pytest.mark.parametrize("script, folder, names", [
     ("TF_Human_horse.py", "validation-horse-or-human", ("horses", "humans")),
     ("TF_RockPaperScissors.py", "rps-test-set", ("rock", "paper", "scissors")),
@@ -137,8 +132,9 @@ def test_lesson_11_is_compared_with_lesson_5(trained, run, drawn, tmp_path):
 def test_augmented_dogs_and_cats_do_not_overwrite_the_others(trained, run, drawn, tmp_path):
     folder = copy_outputs(trained("TF_Dogs_Cats.py"), tmp_path)
     before = (folder / "outputs" / "TF_Dogs_Cats" / "history.csv").read_bytes()
+    small = (ROOT / "TF_Dogs_Cats.py").read_text(encoding="utf-8").replace("(150, 150)", "(100, 100)")
     process = run("TF_Dogs_Cats.py", "--augment", "--data-dir", drawn / "cats_and_dogs_filtered", "--epochs", 1,
-                  folder=folder)
+                  folder=folder, text=small)
     assert process.code == 0 and (folder / "outputs" / "TF_Dogs_Cats_augmented" / "model.keras").exists(), process.err
     assert (folder / "outputs" / "TF_Dogs_Cats" / "history.csv").read_bytes() == before
 

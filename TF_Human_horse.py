@@ -147,7 +147,7 @@ def keep_in_memory(flow, change=None) -> tf.data.Dataset:
     if len(set(flow.labels)) < flow.num_classes:
         raise OSError(f"{flow.directory} needs pictures in each of its folders {', '.join(flow.class_indices)}.")
     limits = flow.image_data_generator
-    if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):  # it shall do more than scale
+    if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):  # asked to do more than scale
         sys.exit("Only ImageDataGenerator itself can augment the pictures of this lesson: train with --plain.")
     change = change or (lambda batch, rng, limits: tf.cast(batch, tf.float32) * limits.rescale)
     print(f"Reading {len(flow.filepaths)} pictures into memory ...")

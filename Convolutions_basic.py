@@ -82,7 +82,7 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"{name:23} sum {kernel.sum():2g}, weight {normalising_weight(kernel):.3f}: "
               f"values of {result.min():5.0f} to {result.max():4.0f} before clipping")
 
-    # Pooling keeps the strongest of four answers, so what a filter has found is still there in a quarter of the pixels.
+    # Pooling keeps the largest of four values, so what a filter has found is still there in a quarter of the pixels.
     draw_pictures(pictures, "Original and filtered pictures", arguments.output_dir / "filters.png")
     draw_pictures({name: max_pool(pixels) for name, pixels in pictures.items()}, "After 2x2 max pooling",
                   arguments.output_dir / "pooled.png")

@@ -56,13 +56,13 @@ def build_model(weights: str, dropout: float) -> tuple[tf.keras.Model, tf.keras.
     except Exception as error:
         sys.exit(f"InceptionV3's weights could not be loaded ({error}). Try again, or name their file with --weights.")
     base = tf.keras.Model(pixels, inception.get_layer("mixed7").output, name="base")  # what follows knows ImageNet only
-    base.trainable = False  # frozen: the first steps of an untrained head would destroy what ImageNet has taught
+    base.trainable = False  # frozen: the first steps of an untrained head would destroy what it has learned
     head = tf.keras.Sequential([
         layers.Input(base.output_shape[1:]),
         layers.Flatten(),  # 37,632 numbers, so the next layer has 38.5 million weights: most of the whole network
         layers.Dense(1024, activation="relu"),  # weighs what InceptionV3 has found in the picture
-        layers.Dropout(dropout),  # hides a share of the 1024, others in each step: no neuron can rely on another
-        layers.Dense(1, activation="sigmoid"),  # ImageNet's thousand classes become two: one probability is enough
+        layers.Dropout(dropout),  # hides a random share of the 1024 in each step: no neuron can rely on another
+        layers.Dense(1, activation="sigmoid"),  # two classes, not ImageNet's thousand: one probability is enough
     ], name="head")
     return base, head
 

@@ -1,7 +1,7 @@
 """Lesson 9: how a picture changes on its way through the network of lesson 8.
 
-You learn to build a second model that ends in the middle of a trained one, to read its answers layer by layer, and to
-count the zeros: the deeper the convolution, the fewer places its filters answer to.
+You learn to build a second model that ends in the middle of a trained one, to read its output layer by layer, and to
+count the zeros: the deeper the convolution, the fewer the places where its filters respond.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow
   python TF_Dogs_Cats.py                                # lesson 8 first: it trains the network
@@ -50,16 +50,16 @@ def main(arguments: argparse.Namespace) -> None:
     picture = np.asarray(ImageOps.exif_transpose(tf.keras.utils.load_img(file)).resize(model.input_shape[2:0:-1], 0))
     look_inside = tf.keras.Model(model.inputs, [layer.output for layer in layers])
     outputs = look_inside.predict(picture[np.newaxis] * RESCALE, verbose=0)  # a batch of one picture
-    answers = {layer.name: np.float32(output[0]) for layer, output in zip(layers, outputs)}  # [height, width, filters]
+    maps = {layer.name: np.float32(output[0]) for layer, output in zip(layers, outputs)}  # [height, width, filters]
 
-    # relu makes 0 of every negative answer: a zero says "nothing of my kind is here". A filter that says so everywhere
+    # relu turns every negative value into 0, which says "nothing of my kind is here". A filter that says so everywhere
     # is dead, for this picture.
-    zeros = {name: float(np.mean(answer == 0)) for name, answer in answers.items()}
-    dead = {name: int(np.sum(~answer.any(axis=(0, 1)))) for name, answer in answers.items()}
+    zeros = {name: float(np.mean(layer_maps == 0)) for name, layer_maps in maps.items()}
+    dead = {name: int(np.sum(~layer_maps.any(axis=(0, 1)))) for name, layer_maps in maps.items()}
     print(f"{file} on its way through {arguments.model}")
-    for name, answer in answers.items():
-        print(f"  {name:18} {str(answer.shape):15} {zeros[name]:5.0%} zeros, {dead[name]} dead filters")
-    draw_representations(picture, answers, arguments.output_dir / "dog_intermediate representation.png")
+    for name, layer_maps in maps.items():
+        print(f"  {name:18} {str(layer_maps.shape):15} {zeros[name]:5.0%} zeros, {dead[name]} dead filters")
+    draw_representations(picture, maps, arguments.output_dir / "dog_intermediate representation.png")
     draw_sparsity(zeros, dead, arguments.output_dir / "sparsity.png")
     print(f"The figures are in {arguments.output_dir}.")
     plt.show()
@@ -74,17 +74,17 @@ def choose_photograph(folder: Path | None, seed: int | None) -> Path:
     return random.Random(seed).choice(photographs)
 
 
-def draw_representations(picture: np.ndarray, answers: dict[str, np.ndarray], file: Path) -> None:
-    """Draw `picture` [height, width, 3] and a row for each layer's answer [height, width, filters], scaled."""
-    figure, axes = plt.subplots(len(answers) + 1, 1, figsize=(16, 1.3 * (len(answers) + 2)), layout="constrained",
-                                height_ratios=[2] + [1] * len(answers), subplot_kw={"xticks": [], "yticks": []})
+def draw_representations(picture: np.ndarray, maps: dict[str, np.ndarray], file: Path) -> None:
+    """Draw `picture` [height, width, 3] and a row for each layer's maps [height, width, filters], scaled."""
+    figure, axes = plt.subplots(len(maps) + 1, 1, figsize=(16, 1.3 * (len(maps) + 2)), layout="constrained",
+                                height_ratios=[2] + [1] * len(maps), subplot_kw={"xticks": [], "yticks": []})
     axes[0].imshow(picture * RESCALE)
-    for axis, (name, answer) in zip(axes[1:], answers.items()):
-        height, width, filters = answer.shape
+    for axis, (name, layer_maps) in zip(axes[1:], maps.items()):
+        height, width, filters = layer_maps.shape
         strip = np.full((height, COLUMNS * width), np.nan)  # stays white where there are fewer filters than columns
         for column in range(min(COLUMNS, filters)):
-            values = answer[..., column]
-            deviation = values.std() or 1  # weak answers become visible; 0 would divide by zero
+            values = layer_maps[..., column]
+            deviation = values.std() or 1  # weak responses become visible; 0 would divide by zero
             strip[:, column * width:(column + 1) * width] = (values - values.mean()) / deviation if values.any() else -2
         axis.imshow(strip, cmap="viridis", vmin=-2, vmax=2, interpolation="nearest")
         for column in range(1, COLUMNS):
@@ -95,7 +95,7 @@ def draw_representations(picture: np.ndarray, answers: dict[str, np.ndarray], fi
 
 
 def draw_sparsity(zeros: dict[str, float], dead: dict[str, int], file: Path) -> None:
-    """Draw the share of zeros (0..1) in each layer's answer, with the number of dead filters beside it."""
+    """Draw the share of zeros (0..1) in each layer's maps, with the number of dead filters beside it."""
     figure, axis = plt.subplots(figsize=(10, 1.5 + 0.4 * len(zeros)), layout="constrained")
     bars = axis.barh(list(zeros), list(zeros.values()))
     axis.bar_label(bars, [f"{zeros[name]:.0%}, {dead[name]} dead filters" for name in zeros], padding=4)

@@ -62,7 +62,7 @@ def build_model() -> tf.keras.Model:
     model = tf.keras.Sequential([
         layers.Input((*IMAGE_SIZE, 3)),
         layers.Conv2D(16, 3, activation="relu"),  # 16 filters of 3x3 pixels find the lines of a face
-        layers.MaxPooling2D(2),  # keeps the largest of each 2x2 answers: half the width, half the height
+        layers.MaxPooling2D(2),  # keeps the largest of each 2x2 block: half the width, half the height
         layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),  # lines together: a curve upwards or downwards
         layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),  # curves together: a mouth, an eye
         layers.Flatten(),  # the 17x17 map with 32 channels as one row of 9,248 numbers, for the dense layer

@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace) -> None:
     y = arguments.slope * x + arguments.intercept
     model = build_model()
 
-    # The usual call is `model.fit(x, y, epochs=500)`. It makes the same 500 steps, but prepares the data anew for each
+    # The usual call is `model.fit(x, y, epochs=500)`. It takes the same 500 steps, but prepares the data again for each
     # of them, which takes half a minute for six numbers. A Dataset that repeats them forever is prepared only once.
     points = tf.data.Dataset.from_tensors((x, y)).repeat()
     start = time.perf_counter()

@@ -51,7 +51,7 @@ def build_model() -> tf.keras.Model:
     model = tf.keras.Sequential([
         layers.Input((*IMAGE_SIZE, 3)),  # three channels: how much red, green and blue each pixel has
         layers.Conv2D(16, 3, activation="relu"),  # 16 filters of 3x3 pixels find edges and colours
-        layers.MaxPooling2D(2),  # keeps the largest of each 2x2 answers: half the width, half the height
+        layers.MaxPooling2D(2),  # keeps the largest of each 2x2 block: half the width, half the height
         layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),  # combinations of edges: corners, textures
         layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # each filter now sees 18x18 pixels
         layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # parts: a leg, an arm

@@ -39,7 +39,7 @@ TRAINING, VALIDATION = 10_000, 10_000  # of the 60,000 pictures: with few to lea
 def build_model(regularised: bool) -> tf.keras.Model:
     """Return a network too large for its data: pictures [batch, 28, 28] of 0..1 in, probabilities [batch, 10] out."""
     layers = tf.keras.layers
-    rate = 0.5 if regularised else 0  # the share of neurons switched off in a training step, others in each
+    rate = 0.5 if regularised else 0  # the share of neurons switched off, at random, in each training step
     model = tf.keras.Sequential([
         layers.Input((28, 28)),
         layers.Flatten(),  # the 784 pixels in one row

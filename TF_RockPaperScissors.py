@@ -59,9 +59,9 @@ def build_model() -> tf.keras.Model:
         layers.Conv2D(128, 3, activation="relu"), layers.MaxPooling2D(2),  # combinations of those: a finger
         layers.Conv2D(128, 3, activation="relu"), layers.MaxPooling2D(2),  # what is left is a 7x7 map, 128 channels
         layers.Flatten(),  # the map as one row of 6,272 numbers, as the dense layer needs it
-        layers.Dropout(0.5),  # half of them, others in each step, are hidden in training: none can be relied upon
+        layers.Dropout(0.5),  # hides a random half of them in each training step: none can be relied upon
         layers.Dense(512, activation="relu"),  # weighs what was found where
-        layers.Dense(len(CLASSES), activation="softmax", dtype="float32"),  # CHANGE 2: a neuron for each class
+        layers.Dense(len(CLASSES), activation="softmax", dtype="float32"),  # CHANGE 2: one neuron per class, softmax
     ])
     model.compile(optimizer="rmsprop", loss="categorical_crossentropy", metrics=["accuracy"])  # CHANGE 3: the loss
     return model
@@ -79,7 +79,7 @@ def main(arguments: argparse.Namespace) -> None:
     # The generators find the pictures and take the names of the folders as labels. Only training pictures are changed.
     generator = tf.keras.preprocessing.image.ImageDataGenerator
     flow = {"target_size": IMAGE_SIZE, "classes": CLASSES, "batch_size": arguments.batch_size, "seed": arguments.seed,
-            "class_mode": "categorical"}  # CHANGE 1: the label of a paper is not a number but the row [0, 1, 0]
+            "class_mode": "categorical"}  # CHANGE 1: the label of paper is not 1 but the row [0, 1, 0], one-hot
     training = generator(rescale=RESCALE, **AUGMENTATION).flow_from_directory(folders[0], **flow)
     validation = generator(rescale=RESCALE).flow_from_directory(folders[1], **flow)
     if not arguments.plain:  # the same pictures, labels and variants, in less time

@@ -111,17 +111,17 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def draw_layers(model: tf.keras.Model, pictures: np.ndarray, title: str, file: Path) -> None:
-    """Draw three pictures [3, 28, 28, 1], and the answers of each convolution's most varied filter to them."""
+    """Draw three pictures [3, 28, 28, 1], and what each convolution's most varied filter makes of them."""
     layers, best = model.layers[:4], 0  # the two convolutions, each with its pooling
     look_inside = tf.keras.Model(model.inputs, [layer.output for layer in layers])  # the same network, cut four times
-    answers = [np.float32(maps) for maps in look_inside.predict(pictures, verbose=0)]
+    outputs = [np.float32(maps) for maps in look_inside.predict(pictures, verbose=0)]
     figure, axes = plt.subplots(3, 5, figsize=(15, 9.4), layout="constrained", subplot_kw={"xticks": [], "yticks": []})
     figure.suptitle(f"{title}, layer by layer", fontsize=18)
-    for column, name, maps in zip(axes.T, ["picture"] + [layer.name for layer in layers], [pictures, *answers]):
+    for column, name, maps in zip(axes.T, ["picture"] + [layer.name for layer in layers], [pictures, *outputs]):
         best = best if "pooling" in name else np.argmax(maps.std(axis=(0, 1, 2)))  # a pooling shows the same filter
         column[0].set_title(f"{name}, {maps.shape[1]}x{maps.shape[2]}\nfilter {best + 1}/{maps.shape[3]}", fontsize=14)
-        for axis, answer in zip(column, maps):
-            axis.imshow(answer[..., best], cmap="gray" if maps is pictures else "viridis")
+        for axis, feature_map in zip(column, maps):
+            axis.imshow(feature_map[..., best], cmap="gray" if maps is pictures else "viridis")
     axes[0, 0].set_title("picture, 28x28", fontsize=14)
     figure.savefig(file)
 

@@ -57,7 +57,7 @@ def build_model(convolutional: bool, steps_per_execution: int = 1) -> tf.keras.M
     if convolutional:
         hidden = [
             layers.Conv2D(32, 3, activation="relu"),  # 32 filters of 3x3 pixels find strokes, wherever they are
-            layers.MaxPooling2D(2),  # keeps the largest of each 2x2 answers: half the width, half the height
+            layers.MaxPooling2D(2),  # keeps the largest of each 2x2 block: half the width, half the height
             layers.Flatten(), layers.Dense(128, activation="relu"),  # weighs which strokes are where on the 13x13 map
         ]
     model = tf.keras.Sequential([

@@ -1,6 +1,6 @@
 """Lesson 14: twenty-four letters of American Sign Language - pictures that come as rows of a table.
 
-You learn to get a data set from Kaggle, to turn the rows of a CSV file into pictures [n, 28, 28, 1], and to choose the
+You learn to get a dataset from Kaggle, to turn the rows of a CSV file into pictures [n, 28, 28, 1], and to choose the
 best epoch on validation pictures, so that the test pictures decide nothing.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy kagglehub
@@ -126,7 +126,7 @@ def read_csv(file: Path) -> tuple[np.ndarray, np.ndarray]:
         next(lines, None)  # the header
         for number, row in enumerate(csv.reader(lines), start=2):
             try:
-                values = bytes(map(int, row))  # an error unless each is a whole number of 0..255
+                values = bytes(map(int, row))  # an error unless each is a whole number in 0..255
             except ValueError:
                 values = b""
             if len(values) != 785 or values[0] >= len(CLASSES) or CLASSES[values[0]] == "J":

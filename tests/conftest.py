@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory) -> Path:
-    """A folder with all drawn data sets, read only by agreement."""
+    """A folder with all drawn datasets, read only by agreement."""
     folder = tmp_path_factory.mktemp("drawn")
     draw_everything(folder, count=16)
     return folder

@@ -1,4 +1,4 @@
-"""Draw tiny stand-ins for the lessons' data sets: the layout, names, modes and formats of the real ones.
+"""Draw tiny stand-ins for the lessons' datasets: the layout, names, modes and formats of the real ones.
 
   python tests/draw_data.py DIR            # draw all of them into DIR
   python TF_Human_horse.py --data-dir DIR  # try a lesson without a network
@@ -107,7 +107,7 @@ def draw_signs(folder: Path, training: int, test: int, seed: int) -> None:
 
 
 def draw_everything(folder: Path, count: int = 24) -> None:
-    """Draw every data set into `folder`, with `count` pictures a class for training and half of them for validation."""
+    """Draw every dataset into `folder`, with `count` pictures a class for training and half of them for validation."""
     half = max(count // 2, 1)
     square = (300, 300)
     draw_folder(folder / "horse-or-human", {"horses": "horse01-{}.png", "humans": "human01-{:02}.png"},

@@ -6,6 +6,7 @@ import http.server
 import importlib.util
 import io
 import json
+import multiprocessing
 import os
 import re
 import runpy
@@ -13,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,35 +46,36 @@ def drawn(tmp_path_factory) -> Path:
     return folder
 
 
+def run_script(script: str, *arguments, folder: Path, text: str | None = None) -> SimpleNamespace:
+    """Run a lesson, copied alone into `folder`, or `text` in its place, from its first line to its last.
+
+    Returns its exit code, what it printed, and its folders. It runs in this process: TensorFlow is imported already.
+    """
+    if text or not (folder / script).exists():
+        (folder / script).write_text(text or (ROOT / script).read_text(encoding="utf-8"), encoding="utf-8")
+    out, err, code, old = io.StringIO(), io.StringIO(), 0, (os.getcwd(), sys.argv)
+    os.chdir(folder)
+    sys.argv = [script, *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            runpy.run_path(script, run_name="__main__")
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        err.write(f"{stop.code}\n" if isinstance(stop.code, str) else "")
+    finally:
+        os.chdir(old[0])
+        sys.argv = old[1]
+        tf.keras.mixed_precision.set_global_policy("float32")
+        sys.modules["matplotlib.pyplot"].close("all")
+    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue(), folder=folder,
+                           outputs=folder / "outputs" / Path(script).stem)
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """A function that runs a script, copied alone into an empty folder, from its first line to its last.
-
-    run(script, *arguments, folder=existing folder to run in, text=changed source) returns its exit code, what it
-    printed, and its folders. It runs in this process, where TensorFlow is imported already.
-    """
-    def run_script(script: str, *arguments, folder: Path | None = None, text: str | None = None) -> SimpleNamespace:
-        folder = folder or tmp_path_factory.mktemp("empty")
-        if text or not (folder / script).exists():
-            (folder / script).write_text(text or (ROOT / script).read_text(encoding="utf-8"), encoding="utf-8")
-        out, err, code, old = io.StringIO(), io.StringIO(), 0, (os.getcwd(), sys.argv)
-        os.chdir(folder)
-        sys.argv = [script, *map(str, arguments)]
-        try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                runpy.run_path(script, run_name="__main__")
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-            err.write(f"{stop.code}\n" if isinstance(stop.code, str) else "")
-        finally:
-            os.chdir(old[0])
-            sys.argv = old[1]
-            tf.keras.mixed_precision.set_global_policy("float32")
-            sys.modules["matplotlib.pyplot"].close("all")
-        return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue(), folder=folder,
-                               outputs=folder / "outputs" / Path(script).stem)
-
-    return run_script
+    """`run_script`, in an empty folder unless one is named."""
+    return lambda script, *arguments, folder=None, text=None: run_script(
+        script, *arguments, folder=folder or tmp_path_factory.mktemp("empty"), text=text)
 
 
 @pytest.fixture(scope="session")
@@ -136,24 +139,34 @@ def small_inception(include_top, input_tensor, weights):
     return tf.keras.Model(input_tensor, tf.keras.layers.GlobalAveragePooling2D()(maps))
 
 
-@pytest.fixture(scope="session")
-def trained(run, drawn):
-    """A function that runs a lesson of LESSONS (test_lessons.py) once, and returns the finished run."""
+def train_lesson(script: str, flags: list[str], folder: Path, drawn: Path) -> SimpleNamespace:
+    """Run a lesson on drawn data: the same code on smaller pictures, for speed; lesson 8 as it is."""
     from test_lessons import LESSONS
+    arguments, data, _, _ = LESSONS[script]
+    source = [] if data is None else ["--data-dir", drawn / data]
+    short = ["--epochs", 3] if flags and "--epochs" in arguments else []  # --plain is slow
+    text = (ROOT / script).read_text(encoding="utf-8")
+    if flags or script != "TF_Dogs_Cats.py":
+        text = re.sub(r"^IMAGE_SIZE = \(\d+, \d+\)", "IMAGE_SIZE = (100, 100)", text, flags=re.MULTILINE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.keras.applications, "InceptionV3", small_inception)
+        return run_script(script, *flags, *arguments, *short, *source, folder=folder, text=text)
+
+
+@pytest.fixture(scope="session")
+def trained(drawn, tmp_path_factory):
+    """A function that runs a lesson once; those with --plain run in a second process, while other tests go on."""
+    from test_lessons import PLAIN
 
     @functools.cache
     def run_once(script: str, *flags: str):
-        arguments, data, _, _ = LESSONS[script]
-        source = [] if data is None else ["--data-dir", drawn / data]
-        short = ["--epochs", 3] if flags and "--epochs" in arguments else []  # --plain is slow
-        text = (ROOT / script).read_text(encoding="utf-8")
-        if flags or script != "TF_Dogs_Cats.py":  # the same code on smaller pictures, for speed; lesson 8 as it is
-            text = re.sub(r"^IMAGE_SIZE = \(\d+, \d+\)", "IMAGE_SIZE = (100, 100)", text, flags=re.MULTILINE)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tf.keras.applications, "InceptionV3", small_inception)
-            return run(script, *flags, *arguments, *short, *source, text=text)
+        return plain[script].result() if flags else train_lesson(script, [], tmp_path_factory.mktemp("empty"), drawn)
 
-    return run_once
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        plain = {script: pool.submit(train_lesson, script, ["--plain"], tmp_path_factory.mktemp("empty"), drawn)
+                 for script in PLAIN}
+        yield run_once
+        pool.shutdown(cancel_futures=True)
 
 
 def copy_outputs(process, folder: Path) -> Path:

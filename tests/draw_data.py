@@ -1,10 +1,7 @@
 """Draw tiny stand-ins for the lessons' datasets: the layout, names, modes and formats of the real ones.
 
-  python tests/draw_data.py DIR            # draw all of them into DIR
-  python TF_Human_horse.py --data-dir DIR  # try a lesson without a network
-
-The pictures are simple shapes that a network learns in seconds; nothing learned from them is worth anything. DIR then
-holds, as the servers and archives of the real sets do:
+The pictures are simple shapes that a network learns in seconds; nothing learned from them is worth anything. The folder
+then holds, as the servers and archives of the real sets do:
 
   horse-or-human/ validation-horse-or-human/   lessons 5 and 11    RGBA PNG, 300x300
   happy-or-sad/                                lesson 6            RGBA PNG, 150x150
@@ -18,7 +15,6 @@ holds, as the servers and archives of the real sets do:
 
 import gzip
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +135,3 @@ def draw_everything(folder: Path, count: int = 24) -> None:
     for name, root in (("rps", "rps"), ("rps-test-set", "rps-test-set"),
                        ("cats_and_dogs_filtered", "cats_and_dogs_filtered"), ("kagglecatsanddogs_5340", "PetImages")):
         shutil.make_archive(str(folder / "archives" / name), "zip", folder, root)
-
-
-if __name__ == "__main__":
-    draw_everything(Path(sys.argv[1]))

@@ -55,7 +55,7 @@ def test_lesson_learns_and_leaves_what_it_promises(script, flags, trained):
     for name, floor in floors.items():  # with --plain a part of it, after fewer epochs
         assert metrics[name] >= (0.7 * floor if flags else floor), (name, metrics[name])
     history = np.genfromtxt(process.outputs / "history.csv", delimiter=",", names=True)
-    assert history["loss"][-1] < history["loss"][0]
+    assert history["loss"][1:].min() < history["loss"][0]
     assert tf.keras.models.load_model(process.outputs / "model.keras").count_params() > 0
 
 

@@ -3,9 +3,7 @@
 import ast
 import csv
 import json
-import os
 import re
-import runpy
 import shlex
 import subprocess
 import sys
@@ -197,12 +195,6 @@ def test_pictures_and_links_of_the_readme():
 def test_ci_runs_the_readme_command_as_written():
     command = next(line for line in README.splitlines() if line.startswith("python3 -m venv") and "pytest" in line)
     assert command in (ROOT / ".ci" / "run").read_text().splitlines()
-
-
-def test_drawn_data_can_be_drawn_by_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["draw_data.py", str(tmp_path / "drawn")])
-    runpy.run_path(str(ROOT / "tests" / "draw_data.py"), run_name="__main__")
-    assert {"rps", "mnist", "PetImages", "archives"} <= set(os.listdir(tmp_path / "drawn"))
 
 
 def test_ruff_finds_nothing():

@@ -11,7 +11,7 @@ picture with 2x2 max pooling.
 Expect two figures after some seconds. The portrait, of Grace Hopper, comes with matplotlib: nothing is downloaded.
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["numpy", "matplotlib", "pillow"]
 # ///
 
@@ -22,7 +22,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import cbook
-from PIL import Image
+from PIL import Image, ImageOps
 
 FILTERS = {
     "identity": [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
@@ -70,7 +70,7 @@ def main(arguments: argparse.Namespace) -> None:
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     with Image.open(arguments.image or cbook.get_sample_data("grace_hopper.jpg")) as picture:
         picture.thumbnail((1024, 1024))  # a larger picture is reduced
-        original = np.asarray(picture.convert("L"), dtype=float)  # grey: one number of 0..255 for each pixel
+        original = np.asarray(ImageOps.exif_transpose(picture).convert("L"), dtype=float)  # grey, 0..255, upright
     filters = dict(FILTERS)
     if arguments.filter:
         filters["your own filter"] = np.reshape(arguments.filter, (3, 3))

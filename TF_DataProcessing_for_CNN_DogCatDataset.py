@@ -12,7 +12,7 @@ Expect some minutes, mostly to download 825 MB once. The originals are never cha
 The photographs are a part of the Asirra set (Microsoft Research, Petfinder.com).
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy"]
 # ///
 

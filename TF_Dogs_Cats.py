@@ -12,7 +12,7 @@ Expect a best validation accuracy of about .75 after one to four minutes on a tw
 The 3000 photographs are a part of the Asirra set (Microsoft Research, Petfinder.com).
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy"]
 # ///
 

@@ -12,7 +12,7 @@ Expect a validation accuracy of .96 to .98 after two to seven minutes on a two-c
 photographs are a part of the Asirra set (Microsoft Research, Petfinder.com).
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy"]
 # ///
 

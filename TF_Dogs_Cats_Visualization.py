@@ -12,7 +12,7 @@ count the zeros: the deeper the convolution, the fewer the places where its filt
 Expect two figures after about ten seconds. It works with the networks of lessons 5, 6, 8, 11 and 13.
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow"]
 # ///
 
@@ -27,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log; 0 
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 RESCALE = 1 / 255  # pixels 0..255 become 0..1, as in the training of these networks
 COLUMNS = 16  # filters of each layer that the figure shows
@@ -46,8 +46,10 @@ def main(arguments: argparse.Namespace) -> None:
     if len(layers) < 2 or model.input_shape[-1] != 3:
         sys.exit(f"{arguments.model} has no convolutions for colour pictures at its top level: name another --model.")
     file = arguments.image or choose_photograph(arguments.data_dir, arguments.seed)
-    # The picture upright, in the network's size, from the nearest pixels (0), as in the training.
-    picture = np.asarray(ImageOps.exif_transpose(tf.keras.utils.load_img(file)).resize(model.input_shape[2:0:-1], 0))
+    # The picture in the network's size, from the nearest pixels, as in the training.
+    with Image.open(file) as photograph:
+        upright = ImageOps.exif_transpose(photograph).convert("RGB")
+        picture = np.asarray(upright.resize(model.input_shape[2:0:-1], Image.Resampling.NEAREST))
     look_inside = tf.keras.Model(model.inputs, [layer.output for layer in layers])
     outputs = look_inside.predict(picture[np.newaxis] * RESCALE, verbose=0)  # a batch of one picture
     maps = {layer.name: np.float32(output[0]) for layer, output in zip(layers, outputs)}  # [height, width, filters]
@@ -68,7 +70,7 @@ def main(arguments: argparse.Namespace) -> None:
 def choose_photograph(folder: Path | None, seed: int | None) -> Path:
     """Return a random photograph from `folder`, at any depth: by default from what lesson 8 has downloaded."""
     cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "datasets", "cats_and_dogs_filtered")
-    photographs = sorted(file for file in (folder or cache).rglob("*") if file.suffix in (".jpg", ".jpeg", ".png"))
+    photographs = sorted((folder or cache).rglob("*.[jJpP]*[gG]"))  # .jpg, .jpeg, .png, in capitals too
     if not photographs:
         sys.exit(f"There is no photograph in {folder or cache}: name a folder with --data-dir, or a file with --image.")
     return random.Random(seed).choice(photographs)

@@ -11,7 +11,7 @@ Expect the callback to stop the training before the fifteenth epoch, in less tha
 downloaded once. The icons were drawn by Laurence Moroney.
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy"]
 # ///
 
@@ -45,7 +45,6 @@ RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights th
 
 class StopAtAccuracy(tf.keras.callbacks.Callback):
     """Stops the training after the first epoch whose training accuracy, the mean of its steps, is above `threshold`."""
-
     def __init__(self, threshold: float):
         super().__init__()
         self.threshold = threshold

@@ -11,7 +11,7 @@ it finds weight and bias from six examples, and its answer is nearly, but not ex
 Expect a prediction of about 18.98 for x = 10, where the rule says 19, after a few seconds. Nothing is downloaded.
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib"]
 # ///
 

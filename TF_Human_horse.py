@@ -11,7 +11,7 @@ Expect a best validation accuracy of about .9 after one to nine minutes on a two
 The pictures were rendered by Laurence Moroney.
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy"]
 # ///
 

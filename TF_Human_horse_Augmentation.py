@@ -12,7 +12,7 @@ Expect a best validation accuracy of .82 to .87 after three to fifteen minutes o
 less than lesson 5 reaches. 161 MB are downloaded once. The pictures were rendered by Laurence Moroney.
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy"]
 # ///
 
@@ -45,11 +45,11 @@ CLASSES = ["horses", "humans"]  # label 0 and label 1: the names of the folders
 IMAGE_SIZE = (300, 300)  # height and width in pixels
 RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights that suit small numbers
 AUGMENTATION = {  # how far ImageDataGenerator may change a training picture, at random, each time it is shown
-    "rotation_range": 40,  # turn by up to 40 degrees to either side
-    "width_shift_range": 0.2, "height_shift_range": 0.2,  # move by up to a fifth of the width and of the height
+    "rotation_range": 40,  # rotate by up to 40 degrees to either side
+    "width_shift_range": 0.2, "height_shift_range": 0.2,  # shift by up to a fifth of the width and of the height
     "shear_range": 0.2,  # slant by up to 0.2 degrees, which is next to nothing: kept from the course
-    "zoom_range": 0.2,  # 0.8 to 1.2 times, the width and the height each by itself
-    "horizontal_flip": True,  # mirror half of the pictures: a horse that looks left is a horse
+    "zoom_range": 0.2,  # enlarge or reduce by about a fifth at most, the width and the height each by itself
+    "horizontal_flip": True,  # flip half of the pictures: a horse that looks left is a horse
     "fill_mode": "nearest",  # what comes in from beyond the edge repeats the pixels at the edge
 }
 
@@ -87,11 +87,11 @@ def main(arguments: argparse.Namespace) -> None:
             "batch_size": arguments.batch_size, "seed": arguments.seed}
     training = generator(rescale=RESCALE, **AUGMENTATION).flow_from_directory(folders[0], **flow)
     validation = generator(rescale=RESCALE).flow_from_directory(folders[1], **flow)
-    draw_variants(load_picture(training.filepaths[0]), generator(**AUGMENTATION), output / "augmentations.png")
     if not arguments.plain:  # the same pictures, labels and variants, made more than twice as fast
         use_bfloat16_where_native()
         training, validation = keep_in_memory(training, augment), keep_in_memory(validation)
     draw_batch(next(iter(training)), output / "pictures.png")  # look at the data before you train on them
+    draw_variants(load_picture(min((folders[0] / "horses").iterdir())), generator(**AUGMENTATION), output)
 
     model = build_model()
     model.summary()
@@ -115,7 +115,7 @@ def main(arguments: argparse.Namespace) -> None:
     plt.show()
 
 
-def draw_variants(picture: np.ndarray, generator, file: Path) -> None:
+def draw_variants(picture: np.ndarray, generator, output: Path) -> None:
     """Draw a picture [height, width, 3] of 0..255, and sixteen variants of it made by an ImageDataGenerator."""
     figure, axes = plt.subplots(3, 6, figsize=(15, 8), layout="constrained", subplot_kw={"xticks": [], "yticks": []})
     axes.flat[0].imshow(picture)
@@ -123,7 +123,7 @@ def draw_variants(picture: np.ndarray, generator, file: Path) -> None:
     for axis in axes.flat[1:17]:
         axis.imshow(generator.random_transform(picture.astype("float32")) * RESCALE)
     axes.flat[17].axis("off")
-    figure.savefig(file)
+    figure.savefig(output / "augmentations.png")
 
 
 def parse_arguments() -> argparse.Namespace:

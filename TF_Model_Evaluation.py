@@ -11,7 +11,7 @@ With --history it trains nothing, and draws the curves of other lessons side by 
 after one to five minutes on a two-core CPU. 31 MB are downloaded once. Fashion-MNIST: Zalando Research, MIT licence.
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib"]
 # ///
 
@@ -117,13 +117,13 @@ def diagnose(history: dict) -> str:
     loss, val_loss = history["loss"], history["val_loss"]
     if np.isnan(val_loss).any():
         return "it had no validation, so nobody knows whether it learned or memorised."
-    turn, training, validation = np.argmin(val_loss), np.mean(loss[-5:]), np.mean(val_loss[-5:])
-    words = (f"validation loss was lowest in epoch {turn + 1}, {val_loss[turn]:.3f}; over the last five epochs it was "
-             f"{validation:.3f}, and training loss {training:.3f}")
+    turn, training, validation = np.argmin(val_loss), np.median(loss[-5:]), np.median(val_loss[-5:])
+    words = (f"validation loss was lowest in epoch {turn + 1}, {val_loss[turn]:.3f}, and accuracy best in epoch "
+             f"{np.argmax(history['val_accuracy']) + 1}; the last five: {validation:.3f}, training loss {training:.3f}")
     if validation > 1.1 * val_loss[turn] and validation > 1.1 * training:
         return f"{words}: overfitting, stop at epoch {turn + 1}."
     if val_loss[-1] == val_loss[turn] < 0.98 * val_loss[-3:][0]:  # the last is the lowest: it still falls
-        return f"{words}: underfitting so far, train longer."
+        return f"{words}: still falling, train longer."
     return f"{words}: no overfitting, so a good fit if that is low enough, and underfitting if it is not."
 
 
@@ -143,16 +143,16 @@ def draw_judgement(x: np.ndarray, y: np.ndarray, scores: np.ndarray, matrix: np.
     axis = parts[0, 1].subplots()
     for offset, name, values in zip((-0.25, 0, 0.25), ("precision", "recall", "F1"), judge_classes(matrix)):
         axis.barh(np.arange(len(CLASSES)) + offset, values, height=0.25, label=name)
-    axis.set_yticks(range(len(CLASSES)), CLASSES)
-    axis.set(title="How good is it in each class?", xlabel="0 to 1: higher is better", ylim=(len(CLASSES) - 0.5, -0.5))
+    axis.set(title="How good is it in each class?", xlabel="0 to 1: higher is better", yticks=range(len(CLASSES)),
+             yticklabels=CLASSES, ylim=(len(CLASSES) - 0.5, -0.5))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     axis = parts[1, 0].subplots()
     groups = np.minimum(confidence * 10, 9).astype(int)  # 0 to 9: sure to 0..10 %, 10..20 %, ... 90..100 %
-    counts, right = np.bincount(groups, minlength=10), np.bincount(groups, predicted == y, 10)
-    bars = axis.bar(np.arange(0.05, 1, 0.1), right / np.maximum(counts, 1), 0.09, label="share of right answers")
-    axis.bar_label(bars, [f"{count:,}" for count in counts], label_type="center", color="w")  # how many pictures
-    axis.plot([0, 1], [0, 1], "k--", label="as often right as it promises")
-    axis.set(title="How sure was it, and how often right?", xlabel="probability of the predicted class", ylim=(0, 1.1))
+    counts, middles = np.bincount(groups, minlength=10), np.arange(0.05, 1, 0.1)  # pictures in each group
+    right, promised = (np.bincount(groups, part, 10) / np.maximum(counts, 1) for part in (predicted == y, confidence))
+    axis.bar_label(axis.bar(middles, right, 0.09, label="share of right ones"), counts, label_type="center", color="w")
+    axis.plot(middles[counts > 0], promised[counts > 0], "kD--", label="mean probability: what it promises")
+    axis.set(title=f"Above 90%: promised {promised[9]:.1%}, right {right[9]:.1%}", xlabel="probability", ylim=(0, 1.1))
     axis.legend(loc="upper left")
     wrong = np.flatnonzero(predicted != y)
     axes = parts[1, 1].subplots(2, 4, subplot_kw={"xticks": [], "yticks": []})
@@ -167,9 +167,12 @@ def compare_histories(files: list[Path], target: Path) -> None:
     """Draw the history.csv of other runs on common axes, named by their folders, and say what each of them shows."""
     histories = {}
     for file in files:
-        table = np.atleast_1d(np.genfromtxt(file, delimiter=",", names=True))
-        histories[file.resolve().parent.name] = {name: table[name] for name in table.dtype.names}
-        print(f"{file}: {diagnose(histories[file.resolve().parent.name])}")
+        try:
+            table = np.atleast_1d(np.genfromtxt(file, delimiter=",", names=True))
+            histories[str(file.parent)] = {name: table[name] for name in table.dtype.names}
+        except (TypeError, ValueError):
+            sys.exit(f"{file} is not the history.csv of a run that has finished an epoch.")
+        print(f"{file}: {diagnose(histories[str(file.parent)])}")
     draw_turns(histories, target)
     plt.show()
 

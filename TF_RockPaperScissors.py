@@ -12,7 +12,7 @@ Expect an accuracy of about .99 on the test hands after seven minutes, or forty 
 CPU. 230 MB are downloaded once. The hands were rendered by Laurence Moroney (CC BY 2.0).
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy"]
 # ///
 

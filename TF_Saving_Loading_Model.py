@@ -10,7 +10,7 @@ nothing had happened; to look into the files; and what loading a stranger's mode
 Expect a difference of exactly 0 between the predictions before and after, in about ten seconds. Nothing is downloaded.
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "h5py"]
 # ///
 
@@ -61,7 +61,7 @@ def main(arguments: argparse.Namespace) -> None:
     seconds = time.perf_counter() - start
     print("2. Save the model in three formats, load it again, and compare the predictions")
     model.save(folder / "model.keras")  # everything, in today's format
-    model.save(folder / "model.h5")  # everything, in the old format: Keras warns that it is legacy
+    model.save(folder / "model.h5")  # the same in the old format, but Keras loads it without the optimizer's state
     model.save_weights(folder / "model.weights.h5")  # weights and optimizer, no architecture
     weights_alone = build_model()  # which need the code that builds the network
     weights_alone.optimizer.build(weights_alone.trainable_variables)  # and an optimizer that has room for its state
@@ -74,7 +74,7 @@ def main(arguments: argparse.Namespace) -> None:
     print("3. Continue training from the checkpoint in the middle: the state of the optimizer is in the file")
     half = arguments.epochs // 2
     continued = tf.keras.models.load_model(folder / "checkpoints" / f"epoch_{half:02d}.keras")
-    continued.fit(x, y, initial_epoch=half, epochs=arguments.epochs, shuffle=False, verbose=0)
+    continued.fit(x, y, initial_epoch=half, epochs=arguments.epochs, shuffle=False, verbose=0)  # in the same order
     differences[f"continued from epoch_{half:02d}.keras"] = largest_difference(model, continued, x)
     for name, difference in differences.items():
         print(f"   {name}: largest difference {difference:g}")
@@ -84,7 +84,7 @@ def main(arguments: argparse.Namespace) -> None:
             print(f"   {entry.filename}, {entry.file_size:,} bytes")
     print_tree(folder / "model.h5")
     print_tree(folder / "model.weights.h5")
-    print("\n.h5 is legacy: Keras no longer develops it, and a layer of your own cannot keep files of its own in it.")
+    print("\n.h5 is legacy: Keras no longer develops it, and loads it without the state of the optimizer.")
     print("5. A model may carry Python code. Whoever loads it runs it, unless `safe_mode`, the default, refuses:")
     model_with_code = tf.keras.Sequential([tf.keras.layers.Input((1,)), tf.keras.layers.Lambda(lambda x: 2 * x)])
     model_with_code.save(folder / "with_code.keras")

@@ -14,7 +14,7 @@ Expect a test accuracy of about .87 without and .90 with convolutions, after one
 31 MB are downloaded once. Fashion-MNIST: Zalando Research, MIT licence.
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib"]
 # ///
 
@@ -43,7 +43,6 @@ RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights th
 
 class StopAtAccuracy(tf.keras.callbacks.Callback):
     """Stops the training after the first epoch whose training accuracy, the mean of its steps, is above `threshold`."""
-
     def __init__(self, threshold: float):
         super().__init__()
         self.threshold = threshold

@@ -11,7 +11,7 @@ Expect a test accuracy of .98 without and .985 to .99 with a convolution, after 
 11 MB are downloaded once. MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow"]
 # ///
 
@@ -39,7 +39,6 @@ RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights th
 
 class StopAtAccuracy(tf.keras.callbacks.Callback):
     """Stops the training after the first epoch whose training accuracy, the mean of its steps, is above `threshold`."""
-
     def __init__(self, threshold: float):
         super().__init__()
         self.threshold = threshold
@@ -55,14 +54,11 @@ def build_model(convolutional: bool, steps_per_execution: int = 1) -> tf.keras.M
     layers = tf.keras.layers
     hidden = [layers.Flatten(), layers.Dense(512, activation="relu")]  # each of 512 neurons weighs all 784 pixels
     if convolutional:
-        hidden = [
-            layers.Conv2D(32, 3, activation="relu"),  # 32 filters of 3x3 pixels find strokes, wherever they are
-            layers.MaxPooling2D(2),  # keeps the largest of each 2x2 block: half the width, half the height
-            layers.Flatten(), layers.Dense(128, activation="relu"),  # weighs which strokes are where on the 13x13 map
-        ]
+        hidden = [layers.Conv2D(32, 3, activation="relu"),  # 32 filters of 3x3 pixels find strokes, wherever they are
+                  layers.MaxPooling2D(2),  # keeps the largest of each 2x2 block: half the width, half the height
+                  layers.Flatten(), layers.Dense(128, activation="relu")]  # weighs which strokes are where (13x13)
     model = tf.keras.Sequential([
-        layers.Input((28, 28, 1)),  # one channel: grey
-        *hidden,
+        layers.Input((28, 28, 1)), *hidden,  # one channel: grey
         layers.Dense(len(CLASSES), activation="softmax", dtype="float32"),  # ten probabilities that sum to 1
     ])
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"],
@@ -119,10 +115,14 @@ def draw_mistakes(x: np.ndarray, y: np.ndarray, scores: np.ndarray, file: Path) 
 
 
 def load_digit(file: Path) -> np.ndarray:
-    """Return a photographed digit [28, 28, 1] of 0..255, white on black as in MNIST, whatever the paper."""
-    pixels = np.float32(load_grey(file))
+    """Return a photographed digit [28, 28, 1] of 0..255 as MNIST has it: white on black, 20 pixels long, centred."""
+    pixels = np.float32(load_grey(file, 280)[..., 0])
     ink = np.abs(pixels - np.median(pixels))  # most of the picture is paper: it becomes black, whatever its grey was
-    return 255 * np.where(ink < ink.max() / 4, 0, ink) / max(ink.max(), 1)  # as do shadows and the grain of the paper
+    ink = np.uint8(255 * np.where(ink < ink.max() / 4, 0, ink) / max(ink.max(), 1))  # as do its shadows and its grain
+    digit = Image.fromarray(ink)
+    digit = np.float32(ImageOps.expand(ImageOps.pad(digit.crop(digit.getbbox()), (20, 20)), 4))  # what is not black
+    shift = [round(13.5 - np.average(np.arange(28), weights=digit.sum(axis) + 1e-9)) for axis in (1, 0)]
+    return np.roll(digit, shift, (0, 1))[..., np.newaxis]  # its centre of mass in the middle
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -164,10 +164,10 @@ def load_mnist(dataset, data_dir: Path | None) -> tuple[tuple[np.ndarray, np.nda
                  "again; or download the four idx .gz files elsewhere and name their folder with --data-dir.")
 
 
-def load_grey(file: Path) -> np.ndarray:
-    """Return the square in the middle of a photograph as the 28x28 sets have it: grey, [28, 28, 1] of 0..255."""
+def load_grey(file: Path, size: int = 28) -> np.ndarray:
+    """Return the square in the middle of a photograph as the 28x28 sets have it: grey, [size, size, 1] of 0..255."""
     with Image.open(file) as picture:
-        return np.array(ImageOps.fit(ImageOps.exif_transpose(picture).convert("L"), (28, 28)))[..., np.newaxis]
+        return np.array(ImageOps.fit(ImageOps.exif_transpose(picture).convert("L"), (size, size)))[..., np.newaxis]
 
 
 def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:

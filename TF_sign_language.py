@@ -12,7 +12,7 @@ Expect one to five minutes on a two-core CPU. Kaggle needs no login for this set
 are movements, so no picture shows them. Sign Language MNIST: "tecperson" on Kaggle, CC0.
 """
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.11,<3.14"
 # dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy", "kagglehub"]
 # ///
 
@@ -160,10 +160,10 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def load_grey(file: Path) -> np.ndarray:
-    """Return the square in the middle of a photograph as the 28x28 sets have it: grey, [28, 28, 1] of 0..255."""
+def load_grey(file: Path, size: int = 28) -> np.ndarray:
+    """Return the square in the middle of a photograph as the 28x28 sets have it: grey, [size, size, 1] of 0..255."""
     with Image.open(file) as picture:
-        return np.array(ImageOps.fit(ImageOps.exif_transpose(picture).convert("L"), (28, 28)))[..., np.newaxis]
+        return np.array(ImageOps.fit(ImageOps.exif_transpose(picture).convert("L"), (size, size)))[..., np.newaxis]
 
 
 def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:

@@ -221,7 +221,7 @@ def test_lesson_8_says_what_its_curves_show(load):
 def test_lesson_15_tells_underfitting_a_good_fit_and_overfitting(load):
     diagnose = load("TF_Model_Evaluation.py").diagnose
     falling, flat, rising = [1.0, 0.9, 0.8, 0.7, 0.6], [0.5, 0.31, 0.30, 0.30, 0.30], [0.5, 0.4, 0.6, 0.8, 1.0]
-    assert "underfitting" in diagnose(history(falling, falling, falling, falling))
+    assert "still falling, train longer" in diagnose(history(falling, falling, falling, falling))
     assert "a good fit" in diagnose(history(flat, flat, flat, flat))
     assert "overfitting, stop at epoch 2" in diagnose(history(falling, falling, rising, [0.5, 0.3, 0.2, 0.1, 0.05]))
     assert "no validation" in diagnose(history(falling, falling, [np.nan] * 5))

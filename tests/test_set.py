@@ -10,6 +10,7 @@ import sys
 import tomllib
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 import record
 import tensorflow as tf
@@ -158,6 +159,7 @@ def test_todays_lines_give_the_same_pictures_as_the_generator(drawn, monkeypatch
     exec(block, names)
     found = sum(len(labels) for _, labels in names["training"])
     pictures, labels = next(iter(names["training"]))
+    assert not np.array_equal(labels, next(iter(names["training"]))[1])  # another order in the next epoch
     assert found == 32 and pictures.shape == (32, 300, 300, 3) and labels.shape == (32, 1)
     assert pictures.numpy().min() >= 0 and 0.5 < pictures.numpy().max() <= 1
 

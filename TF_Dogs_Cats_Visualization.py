@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> None:
     dead = {name: int(np.sum(~layer_maps.any(axis=(0, 1)))) for name, layer_maps in maps.items()}
     print(f"{file} on its way through {arguments.model}")
     for name, layer_maps in maps.items():
-        print(f"  {name:18} {str(layer_maps.shape):15} {zeros[name]:5.0%} zeros, {dead[name]} dead filters")
+        print(f"  {name:18} {str(layer_maps.shape):15} {zeros[name]:5.0%} zeros, dead filters: {dead[name]}")
     draw_representations(picture, maps, arguments.output_dir / "dog_intermediate representation.png")
     draw_sparsity(zeros, dead, arguments.output_dir / "sparsity.png")
     print(f"The figures are in {arguments.output_dir}.")

@@ -170,7 +170,7 @@ def compare_histories(files: list[Path], target: Path) -> None:
         try:
             table = np.atleast_1d(np.genfromtxt(file, delimiter=",", names=True))
             histories[str(file.parent)] = {name: table[name] for name in table.dtype.names}
-        except (TypeError, ValueError):
+        except (IndexError, TypeError, ValueError):
             sys.exit(f"{file} is not the history.csv of a run that has finished an epoch.")
         print(f"{file}: {diagnose(histories[str(file.parent)])}")
     draw_turns(histories, target)

@@ -34,6 +34,10 @@ def spread(values: list[float]) -> str:
     return number[0] + (f" ({number[1]} to {number[2]}, {len(values)} seeds)" if len(values) > 1 else "")
 
 
+def span(rows: list[dict]) -> str:
+    return " to ".join(dict.fromkeys(str(limit(int(row["epochs"]) for row in rows)) for limit in (min, max)))
+
+
 def select(rows, script, way, kinds=KINDS) -> list[dict]:
     return [row for row in rows if row["script"] == script and row["way"] == way and row["kind"] in kinds]
 
@@ -54,9 +58,8 @@ def describe(rows: list[dict], script: str) -> str:
     sentences = []
     for way, words in (("default", ""), ("augment", "With `--augment`: "), ("plain", "With `--plain`: ")):
         if found := select(rows, script, way):
-            kind = found[0]["kind"].replace("_", " ")
-            values = [float(row["value"]) for row in found]
-            sentences.append(f"{words}{kind} {spread(values)} after {found[0]['epochs']} epochs.")
+            kind, values = found[0]["kind"].replace("_", " "), [float(row["value"]) for row in found]
+            sentences.append(f"{words}{kind} {spread(values)} in {span(found)} epochs.")
     seconds, ratio = pairs(rows, script)
     if ratio != "-":
         sentences.append(f"An epoch takes {seconds} s, and {ratio} times as long with `--plain`.")
@@ -65,8 +68,7 @@ def describe(rows: list[dict], script: str) -> str:
 
 def table(rows: list[dict]) -> str:
     """Return the table of results, a row for each lesson that trains."""
-    lines = ["| lesson | measure | by default | in the course | epochs | s an epoch | `--plain` | memory | disk |",
-             "|---|---|---|---|---|---|---|---|---|"]
+    lines = ["|lesson|measure|by default|in the course|epochs|s per epoch|`--plain`|memory|disk|", "|---" * 9 + "|"]
     for script, (title, megabytes, course) in LESSONS.items():
         if not (default := select(rows, script, "default")):
             continue
@@ -75,7 +77,7 @@ def table(rows: list[dict]) -> str:
         seconds, ratio = pairs(rows, script)
         lines.append("| " + " | ".join([
             title, default[0]["kind"].replace("_accuracy", "").replace("_", " "),
-            spread([float(row["value"]) for row in default]), course, default[0]["epochs"], seconds,
+            spread([float(row["value"]) for row in default]), course, span(default), seconds,
             ratio if ratio == "-" else f"{ratio} times", f"{memory} GB" if memory else "-",
             f"{megabytes + int(disk)} MB"]) + " |")
     return "\n".join(lines) + f"\n\nMachine: {'; '.join(sorted({row['machine'] for row in rows}))}."
@@ -97,8 +99,8 @@ def add(rows: list[dict], line: argparse.Namespace) -> None:
            "value": f"{metrics[kind]:.4f}" if kind else "", "seconds": f"{metrics['seconds']:.1f}",
            "pair": line.pair, "machine": line.machine, "data": line.data}
     key = ("script", "way", "seed", "kind", "pair")
-    rows[:] = sorted([old for old in rows if any(old[name] != row[name] for name in key)] + [row],
-                     key=lambda row: [*LESSONS].index(row["script"]))
+    rows[:] = [old for old in rows if any(old[name] != row[name] for name in key)] + [row]
+    rows.sort(key=lambda row: [*LESSONS].index(row["script"]))
 
 
 if __name__ == "__main__":
@@ -114,7 +116,5 @@ if __name__ == "__main__":
     if line.action:
         add(rows, line)
         with file.open("w", newline="") as target:
-            writer = csv.DictWriter(target, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+            csv.writer(target, lineterminator="\n").writerows([COLUMNS, *(map(row.get, COLUMNS) for row in rows)])
     (ROOT / "README.md").write_text(render((ROOT / "README.md").read_text(encoding="utf-8"), rows), encoding="utf-8")

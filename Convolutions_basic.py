@@ -8,7 +8,7 @@ picture with 2x2 max pooling.
   python Convolutions_basic.py --image my.jpg                    # on your own picture
   python Convolutions_basic.py --filter -1 0 1 -2 0 2 -1 0 1     # a filter of your own, row by row
 
-Expect two figures after some seconds. The portrait, of Grace Hopper, comes with matplotlib: nothing is downloaded.
+Expect two figures after a few seconds. The portrait, of Grace Hopper, comes with matplotlib: nothing is downloaded.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"

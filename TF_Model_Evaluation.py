@@ -63,7 +63,7 @@ def main(arguments: argparse.Namespace) -> None:
     draw_batch((x[:10], y[:10]), output / "pictures.png")  # look at the data before you train on them
 
     histories, start = {}, time.perf_counter()
-    for name in ("plain", "regularised"):
+    for name in ("unregularised", "regularised"):
         print(f"\nThe {name} network")
         (output / name).mkdir(exist_ok=True)
         model = build_model(regularised=name == "regularised")
@@ -119,7 +119,7 @@ def diagnose(history: dict) -> str:
         return "it had no validation, so nobody knows whether it learned or memorised."
     turn, training, validation = np.argmin(val_loss), np.median(loss[-5:]), np.median(val_loss[-5:])
     words = (f"validation loss was lowest in epoch {turn + 1}, {val_loss[turn]:.3f}, and accuracy best in epoch "
-             f"{np.argmax(history['val_accuracy']) + 1}; the last five: {validation:.3f}, training loss {training:.3f}")
+             f"{np.argmax(history['val_accuracy']) + 1}; the last five: validation {validation:.3f}, training {training:.3f}")
     if validation > 1.1 * val_loss[turn] and validation > 1.1 * training:
         return f"{words}: overfitting, stop at epoch {turn + 1}."
     if val_loss[-1] == val_loss[turn] < 0.98 * val_loss[-3:][0]:  # the last is the lowest: it still falls

@@ -196,7 +196,7 @@ def test_evaluation_draws_the_history_of_every_lesson_that_trains(trained, run):
 def test_evaluation_keeps_the_turn_of_the_validation_loss(trained, load, drawn):
     lesson, process = load("TF_Model_Evaluation.py"), trained("TF_Model_Evaluation.py")
     (x, y), _ = lesson.load_mnist(None, drawn / "fashion-mnist")
-    for name in ("plain", "regularised"):
+    for name in ("unregularised", "regularised"):
         model = tf.keras.models.load_model(process.outputs / name / "model.keras")
         loss = model.evaluate(x * np.float32(lesson.RESCALE), y, verbose=0)[0]  # all drawn pictures are validation
         history = np.genfromtxt(process.outputs / name / "history.csv", delimiter=",", names=True)

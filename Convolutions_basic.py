@@ -1,7 +1,7 @@
 """Lesson 3: what a convolution does to a picture - with NumPy alone, no network and no TensorFlow.
 
-You learn to slide a 3x3 filter over a picture, to read what a filter looks for, to normalise it, and to halve the
-picture with 2x2 max pooling.
+You learn to slide a 3x3 filter over a picture, to see what it looks for, to normalise it, and to halve the width
+and height with 2x2 max pooling.
 
   python -m pip install numpy matplotlib pillow
   python Convolutions_basic.py                                   # all named filters, on a portrait that is bundled
@@ -37,9 +37,9 @@ FILTERS = {
 
 
 def convolve_by_definition(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Return the filtered picture [height - 2, width - 2]: the definition, one multiplication at a time."""
+    """Return the filtered picture [height - 2, width - 2]: the definition, term by term."""
     height, width = pixels.shape
-    result = np.zeros((height - 2, width - 2))  # the pixels at the edge have no neighbours on one side
+    result = np.zeros((height - 2, width - 2))  # the pixels at the border have no neighbours on one side
     for row in range(height - 2):
         for column in range(width - 2):
             for i in range(3):
@@ -49,13 +49,13 @@ def convolve_by_definition(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray
 
 
 def convolve(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Return the same as `convolve_by_definition`, hundreds of times as fast: NumPy does the loops."""
+    """Return the same as `convolve_by_definition`, over a hundred times as fast: NumPy does the loops."""
     windows = np.lib.stride_tricks.sliding_window_view(pixels, kernel.shape)  # [height - 2, width - 2, 3, 3], no copy
     return np.einsum("hwij,ij->hw", windows, kernel)
 
 
 def normalising_weight(kernel: np.ndarray) -> float:
-    """Return the factor that keeps the brightness: 1 for a filter that sums to 0 or 1, otherwise 1 / sum."""
+    """Return the factor that makes a filter sum to 1, which keeps the brightness; 1 if it sums to 0 or 1 already."""
     total = kernel.sum()
     return 1.0 if np.isclose(total, 0) or np.isclose(total, 1) else 1 / total
 
@@ -69,7 +69,7 @@ def max_pool(pixels: np.ndarray) -> np.ndarray:
 def main(arguments: argparse.Namespace) -> None:
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     with Image.open(arguments.image or cbook.get_sample_data("grace_hopper.jpg")) as picture:
-        picture.thumbnail((1024, 1024))  # a larger picture is reduced
+        picture.thumbnail((1024, 1024))  # shrinks a larger picture to fit
         original = np.asarray(ImageOps.exif_transpose(picture).convert("L"), dtype=float)  # grey, 0..255, upright
     filters = dict(FILTERS)
     if arguments.filter:
@@ -91,7 +91,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def draw_pictures(pictures: dict[str, np.ndarray], title: str, file: Path) -> None:
-    """Draw grey pictures of 0..255 side by side, with name and size above each and pixels along its sides."""
+    """Draw greyscale pictures (0..255) side by side, with name and size above each and axes in pixels."""
     figure, axes = plt.subplots(2, 5, figsize=(15, 8), layout="constrained")
     figure.suptitle(title, fontsize=18)
     for axis, (name, pixels) in zip(axes.flat, pictures.items()):
@@ -104,7 +104,7 @@ def draw_pictures(pictures: dict[str, np.ndarray], title: str, file: Path) -> No
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, metavar="FILE", help="another picture than the portrait")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="a picture to use instead of the portrait")
     parser.add_argument("--filter", type=float, nargs=9, metavar="N", help="nine numbers, row by row: your own filter")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", "Convolutions_basic"), help="(%(default)s)")
     return parser.parse_args()

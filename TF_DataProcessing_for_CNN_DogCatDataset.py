@@ -4,12 +4,12 @@ You learn to open every file before you train on it, because some are empty, not
 rest at random into training and testing; and to lay out the folders as `flow_from_directory` expects them.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
-  python TF_DataProcessing_for_CNN_DogCatDataset.py              # 90 % for training
+  python TF_DataProcessing_for_CNN_DogCatDataset.py              # 90% for training
   python TF_DataProcessing_for_CNN_DogCatDataset.py --split 0.8 --output-dir outputs/split_80
   python TF_Dogs_Cats.py --data-dir outputs/TF_DataProcessing_for_CNN_DogCatDataset --output-dir outputs/full_set
 
-Expect some minutes, mostly to download 825 MB once. The originals are never changed, and a second run places nothing.
-The photographs are a part of the Asirra set (Microsoft Research, Petfinder.com).
+Expect a few minutes, mostly to download 825 MB once. The originals are never changed; a second run adds nothing.
+The photographs are part of the Asirra dataset (Microsoft Research, Petfinder.com).
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -115,8 +115,8 @@ def place(source: Path, target: Path) -> bool:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--split", type=float, default=0.9, help="share of each class for training (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="start of the random numbers (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="no download: the folder that holds Cat and Dog")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, help="folder that already holds Cat and Dog")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
     arguments = parser.parse_args()
     if not 0 < arguments.split < 1:
@@ -139,7 +139,7 @@ def download(url: str, sha256: str | None) -> Path:
                 archive = tf.keras.utils.get_file(origin=url, file_hash=sha256, cache_dir=home)
                 shutil.unpack_archive(archive, Path(home, "all"), "zip")
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
-                (content if content.exists() else content.parent).rename(folder)  # its name appears when it is complete
+                (content if content.exists() else content.parent).rename(folder)  # it appears when it is complete
         except Exception as error:
             sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
     return folder

@@ -8,8 +8,8 @@ curves of accuracy and loss; and to do something about it: --augment shows it ev
   python TF_Dogs_Cats.py --augment --epochs 30   # the same network, augmented pictures
   python TF_Dogs_Cats.py --predict my_pet.jpg    # classify your own photograph with the saved model
 
-Expect a best validation accuracy of about .75 after one to four minutes on a two-core CPU. 69 MB are downloaded once.
-The 3000 photographs are a part of the Asirra set (Microsoft Research, Petfinder.com).
+Expect a best validation accuracy of about .75 after one to four minutes on a two-core CPU. 69 MB is downloaded once.
+The 3,000 photographs are part of the Asirra dataset (Microsoft Research, Petfinder.com).
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -50,7 +50,7 @@ AUGMENTATION = {  # how far ImageDataGenerator may change a training picture, at
 
 
 def build_model() -> tf.keras.Model:
-    """Return the network: pictures [batch, 150, 150, 3] of 0..1 in, the probability of a dog [batch, 1] out."""
+    """Return the network: pictures [batch, 150, 150, 3] (0..1) in, the probability of a dog [batch, 1] out."""
     layers = tf.keras.layers
     model = tf.keras.Sequential([
         layers.Input((*IMAGE_SIZE, 3)),
@@ -59,7 +59,7 @@ def build_model() -> tf.keras.Model:
         layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),  # combinations of edges: corners, textures
         layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # combinations of those: an ear, a nose
         layers.Flatten(),  # the 17x17 map with 64 channels as one row of 18,496 numbers, for the dense layer
-        layers.Dense(512, activation="relu"),  # 9.5 million weights, enough to memorise 2000 pictures
+        layers.Dense(512, activation="relu"),  # 9.5 million weights, enough to memorise 2,000 pictures
         layers.Dense(1, activation="sigmoid", dtype="float32"),  # one probability is enough for two classes
     ])
     model.compile(optimizer=tf.keras.optimizers.RMSprop(1e-3), loss="binary_crossentropy", metrics=["accuracy"])
@@ -75,7 +75,7 @@ def main(arguments: argparse.Namespace) -> None:
     data = arguments.data_dir or download(URL, SHA256)
     names = ("training", "testing") if (data / "training").exists() else ("train", "validation")
 
-    # The generators find the pictures, take the names of the folders as labels, and say what may be done to a picture.
+    # The generators find the pictures, take the names of the folders as labels, and say how a picture may vary.
     # The network never learns from the validation pictures, which stay as they are: they measure what it can do.
     generator = tf.keras.preprocessing.image.ImageDataGenerator
     augmentation = AUGMENTATION if arguments.augment else {}
@@ -83,7 +83,7 @@ def main(arguments: argparse.Namespace) -> None:
             "batch_size": arguments.batch_size, "seed": arguments.seed}
     training = generator(rescale=RESCALE, **augmentation).flow_from_directory(data / names[0], **flow)
     validation = generator(rescale=RESCALE).flow_from_directory(data / names[1], **flow)
-    if not arguments.plain:  # the same pictures, labels and variants, made more than twice as fast, in larger steps
+    if not arguments.plain:  # the same pictures and labels, the same kind of variants, more than twice as fast
         use_bfloat16_where_native()
         training = keep_in_memory(training, augment if arguments.augment else None)
         validation = keep_in_memory(validation)
@@ -121,13 +121,13 @@ def describe_fit(history: dict[str, list[float]]) -> str:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=15, help="passes over the pictures (%(default)s)")
-    parser.add_argument("--batch-size", type=positive, help="pictures in one step (40; 20 with --plain)")
+    parser.add_argument("--batch-size", type=positive, help="pictures in each step (40; 20 with --plain)")
     parser.add_argument("--augment", action="store_true", help="train on random variants of the training pictures")
-    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
-    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does (slower)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
     parser.add_argument("--data-dir", type=Path, help="no download: the folder of train and validation, or lesson 10's")
     parser.add_argument("--output-dir", type=Path, help="(outputs/TF_Dogs_Cats, with --augment TF_Dogs_Cats_augmented)")
-    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
+    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="only classify these pictures")
     arguments = parser.parse_args()
     arguments.batch_size = arguments.batch_size or (20 if arguments.plain else 40)
     name = "TF_Dogs_Cats_augmented" if arguments.augment else "TF_Dogs_Cats"
@@ -157,7 +157,7 @@ def download(url: str, sha256: str | None) -> Path:
                 archive = tf.keras.utils.get_file(origin=url, file_hash=sha256, cache_dir=home)
                 shutil.unpack_archive(archive, Path(home, "all"), "zip")
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
-                (content if content.exists() else content.parent).rename(folder)  # its name appears when it is complete
+                (content if content.exists() else content.parent).rename(folder)  # it appears when it is complete
         except Exception as error:
             sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
     return folder
@@ -184,15 +184,15 @@ def load_picture(file: Path) -> np.ndarray:
         picture = ImageOps.exif_transpose(tf.keras.utils.load_img(file))  # upright, however the camera was held
         return np.asarray(picture.resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST))
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or name another.") from error
+        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or choose another.") from error
 
 
 def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
-    with tf.device("CPU"):  # a GPU keeps its memory for the network
+    with tf.device("CPU"):  # leaves a GPU's memory to the network
         pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
-    options.autotune.enabled = False  # its thread would hold up the end of every epoch
+    options.autotune.enabled = False  # its thread would delay the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
     batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
@@ -201,7 +201,7 @@ def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: ba
 def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
     """Return a random variant of each picture [n, height, width, channels], as an ImageDataGenerator, `limits`, allows.
 
-    All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
+    All changes combine into one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
         return rng.uniform([tf.shape(pictures)[0]], low, high)
@@ -214,9 +214,9 @@ def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
     turn, shear = (between(-limit, limit) * np.pi / 180 for limit in (limits.rotation_range, limits.shear_range))
     shift_x, shift_y = (between(-limit, limit) * (size if limit < 1 else 1)  # below 1 a share, otherwise pixels
                         for limit, size in ((limits.width_shift_range, width), (limits.height_shift_range, height)))
-    zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # below 0 it mirrors
+    zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # negative: flips
                       for flip in (limits.horizontal_flip, limits.vertical_flip))
-    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # it turns about the middle (u, v)
+    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # rotates about the middle (u, v)
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
     right, down = u - a * u - b * v + cos * shift_x - sin * shift_y, v - c * u - d * v + sin * shift_x + cos * shift_y
     return tf.keras.ops.image.affine_transform(
@@ -242,7 +242,7 @@ def draw_batch(batch: tuple, file: Path) -> None:
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best accuracy."""
+    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best validation."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):

@@ -8,8 +8,8 @@ for your own classes; and to use dropout, or to turn it off and see whether the 
   python TF_Dogs_Cats_Transfer_Learning.py --dropout 0 --epochs 5 --output-dir outputs/try
   python TF_Dogs_Cats_Transfer_Learning.py --predict my_pet.jpg   # classify your own photograph
 
-Expect a validation accuracy of .96 to .98 after two to seven minutes on a two-core CPU. 157 MB are downloaded once. The
-photographs are a part of the Asirra set (Microsoft Research, Petfinder.com).
+Expect a validation accuracy of .96 to .98 after two to seven minutes on a two-core CPU. 157 MB is downloaded once. The
+photographs are part of the Asirra dataset (Microsoft Research, Petfinder.com).
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -47,7 +47,7 @@ AUGMENTATION = {"rotation_range": 40, "width_shift_range": 0.2, "height_shift_ra
 
 
 def build_model(weights: str, dropout: float) -> tuple[tf.keras.Model, tf.keras.Model]:
-    """Return base and head: pictures [n, 150, 150, 3] of 0..1 -> maps [n, 7, 7, 768] -> probability of a dog [n, 1]."""
+    """Return base and head: pictures [n, 150, 150, 3] (0..1) -> maps [n, 7, 7, 768] -> probability of a dog [n, 1]."""
     layers = tf.keras.layers
     pixels = layers.Input((*IMAGE_SIZE, 3))
     scaled = layers.Rescaling(2, offset=-1)(pixels)  # 0..1 becomes -1..1, as InceptionV3 was trained
@@ -56,12 +56,12 @@ def build_model(weights: str, dropout: float) -> tuple[tf.keras.Model, tf.keras.
     except Exception as error:
         sys.exit(f"InceptionV3's weights could not be loaded ({error}). Try again, or name their file with --weights.")
     base = tf.keras.Model(pixels, inception.get_layer("mixed7").output, name="base")  # what follows knows ImageNet only
-    base.trainable = False  # frozen: the first steps of an untrained head would destroy what it has learned
+    base.trainable = False  # frozen: the first steps of an untrained head would destroy what the base has learned
     head = tf.keras.Sequential([
         layers.Input(base.output_shape[1:]),
         layers.Flatten(),  # 37,632 numbers, so the next layer has 38.5 million weights: most of the whole network
         layers.Dense(1024, activation="relu"),  # weighs what InceptionV3 has found in the picture
-        layers.Dropout(dropout),  # hides a random share of the 1024 in each step: no neuron can rely on another
+        layers.Dropout(dropout),  # zeroes a random share of the 1024 in each step: no neuron can rely on another
         layers.Dense(1, activation="sigmoid"),  # two classes, not ImageNet's thousand: one probability is enough
     ], name="head")
     return base, head
@@ -81,7 +81,7 @@ def main(arguments: argparse.Namespace) -> None:
     whole = tf.keras.Sequential([base, head])
     whole.summary()
 
-    # The generators find the pictures and take the names of the folders as labels. Only training pictures are changed.
+    # The generators find the pictures and take the folders' names as labels. Only the training pictures are augmented.
     generator = tf.keras.preprocessing.image.ImageDataGenerator
     flow = {"target_size": IMAGE_SIZE, "classes": CLASSES, "class_mode": "binary",  # the label is 0 or 1
             "batch_size": arguments.batch_size, "seed": arguments.seed}
@@ -91,26 +91,26 @@ def main(arguments: argparse.Namespace) -> None:
 
     start, model, steps = time.perf_counter(), whole, len(training)
     if not arguments.plain:
-        # The frozen base finds the same features in the same picture in each epoch. So it is used only four times for
-        # each picture, on a new variant each time, instead of 20 times; then the head is trained on these features.
+        # The frozen base always finds the same features in the same picture. So it is run on only four variants of each
+        # picture, instead of a new one in each of 20 epochs; then the head is trained on these features.
         print(f"Extracting the features of {VARIANTS} variants of each training picture ...")
         pictures, validation = keep_in_memory(training, augment), extract_features(base, keep_in_memory(validation))
         model, training = head, extract_features(base, pictures)
         for _ in range(VARIANTS - 1):
             training = training.concatenate(extract_features(base, pictures))
         training = training.repeat()  # `steps_per_epoch` ends an epoch when each picture has been shown once
-    # A tenth of lesson 8's learning rate: what the base delivers is good already, and large steps would overshoot.
+    # A tenth of lesson 8's learning rate: the features of the base are good already, and large steps would overshoot.
     model.compile(optimizer=tf.keras.optimizers.RMSprop(1e-4), loss="binary_crossentropy", metrics=["accuracy"])
     saver = tf.keras.callbacks.ModelCheckpoint(output / "model.keras", "val_accuracy", mode="max", save_best_only=True)
     saver.set_model(whole)
-    saver.set_model = lambda _: None  # `fit` tells it to save what is trained, the head: it has to save the whole
+    saver.set_model = lambda _: None  # `fit` would have it save the head, which is trained: it shall save the whole
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs, steps_per_epoch=steps,
                         callbacks=[saver, tf.keras.callbacks.CSVLogger(output / "history.csv")], shuffle=False).history
     seconds = time.perf_counter() - start
 
     save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))
     histories, lesson_8 = {"transfer learning": history}, Path("outputs", "TF_Dogs_Cats", "history.csv")
-    if lesson_8.exists() and lesson_8.stat().st_size:  # the same photographs, but a network that started from nothing
+    if lesson_8.exists() and lesson_8.stat().st_size:  # the same photographs, but a network trained from scratch
         table = np.atleast_1d(np.genfromtxt(lesson_8, delimiter=",", names=True))
         histories["lesson 8"] = {name: table[name] for name in table.dtype.names}
     draw_curves(histories, output / "curves.png")
@@ -127,14 +127,14 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=20, help="passes over the pictures (%(default)s)")
     parser.add_argument("--batch-size", type=positive, default=20 if "--plain" in sys.argv else 100,
-                        help="pictures in one step (%(default)s; 20 with --plain)")
-    parser.add_argument("--dropout", type=share, default=0.2, help="share of neurons hidden; 0: none (%(default)s)")
+                        help="pictures in each step (%(default)s; 20 with --plain)")
+    parser.add_argument("--dropout", type=share, default=0.2, help="share of neurons dropped; 0: none (%(default)s)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="no download: weights of InceptionV3 without top")
-    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
-    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does (slower)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
     parser.add_argument("--data-dir", type=Path, help="no download: the folder of train and validation, or lesson 10's")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
-    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
+    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="only classify these pictures")
     return parser.parse_args()
 
 
@@ -167,7 +167,7 @@ def download(url: str, sha256: str | None) -> Path:
                 archive = tf.keras.utils.get_file(origin=url, file_hash=sha256, cache_dir=home)
                 shutil.unpack_archive(archive, Path(home, "all"), "zip")
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
-                (content if content.exists() else content.parent).rename(folder)  # its name appears when it is complete
+                (content if content.exists() else content.parent).rename(folder)  # it appears when it is complete
         except Exception as error:
             sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
     return folder
@@ -194,15 +194,15 @@ def load_picture(file: Path) -> np.ndarray:
         picture = ImageOps.exif_transpose(tf.keras.utils.load_img(file))  # upright, however the camera was held
         return np.asarray(picture.resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST))
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or name another.") from error
+        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or choose another.") from error
 
 
 def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
-    with tf.device("CPU"):  # a GPU keeps its memory for the network
+    with tf.device("CPU"):  # leaves a GPU's memory to the network
         pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
-    options.autotune.enabled = False  # its thread would hold up the end of every epoch
+    options.autotune.enabled = False  # its thread would delay the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
     batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
@@ -211,7 +211,7 @@ def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: ba
 def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
     """Return a random variant of each picture [n, height, width, channels], as an ImageDataGenerator, `limits`, allows.
 
-    All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
+    All changes combine into one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
         return rng.uniform([tf.shape(pictures)[0]], low, high)
@@ -224,9 +224,9 @@ def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
     turn, shear = (between(-limit, limit) * np.pi / 180 for limit in (limits.rotation_range, limits.shear_range))
     shift_x, shift_y = (between(-limit, limit) * (size if limit < 1 else 1)  # below 1 a share, otherwise pixels
                         for limit, size in ((limits.width_shift_range, width), (limits.height_shift_range, height)))
-    zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # below 0 it mirrors
+    zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # negative: flips
                       for flip in (limits.horizontal_flip, limits.vertical_flip))
-    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # it turns about the middle (u, v)
+    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # rotates about the middle (u, v)
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
     right, down = u - a * u - b * v + cos * shift_x - sin * shift_y, v - c * u - d * v + sin * shift_x + cos * shift_y
     return tf.keras.ops.image.affine_transform(
@@ -244,7 +244,7 @@ def draw_batch(batch: tuple, file: Path) -> None:
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best accuracy."""
+    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best validation."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):

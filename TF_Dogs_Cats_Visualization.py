@@ -1,15 +1,15 @@
 """Lesson 9: how a picture changes on its way through the network of lesson 8.
 
-You learn to build a second model that ends in the middle of a trained one, to read its output layer by layer, and to
-count the zeros: the deeper the convolution, the fewer the places where its filters respond.
+You learn to build a second model from the layers of a trained one, to read the output of each layer, and to count the
+zeros: the deeper the convolution, the fewer the places where its filters respond.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow
   python TF_Dogs_Cats.py                                # lesson 8 first: it trains the network
-  python TF_Dogs_Cats_Visualization.py                  # a random photograph on its way through it
+  python TF_Dogs_Cats_Visualization.py                  # a random photograph, layer by layer
   python TF_Dogs_Cats_Visualization.py --image my_pet.jpg
   python TF_Dogs_Cats_Visualization.py --model outputs/TF_Human_horse/model.keras --image me.jpg
 
-Expect two figures after about ten seconds. It works with the networks of lessons 5, 6, 8, 11 and 13.
+Expect two figures after about ten seconds. The script works with the networks of lessons 5, 6, 8, 11 and 13.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -38,15 +38,15 @@ def main(arguments: argparse.Namespace) -> None:
     try:
         model = tf.keras.models.load_model(arguments.model)
     except Exception as error:
-        sys.exit(f"{error} Run lesson 8 first (python TF_Dogs_Cats.py), or name another trained model with --model.")
+        sys.exit(f"{error} Run lesson 8 first (python TF_Dogs_Cats.py), or choose another trained model with --model.")
 
     # A second model with the same layers and weights, but with an output after each convolution and each pooling.
     kinds = tf.keras.layers.Conv2D, tf.keras.layers.MaxPooling2D
     layers = [layer for layer in model.layers if isinstance(layer, kinds)]
     if len(layers) < 2 or model.input_shape[-1] != 3:
-        sys.exit(f"{arguments.model} has no convolutions for colour pictures at its top level: name another --model.")
+        sys.exit(f"{arguments.model} needs colour pictures and two layers that convolve or pool: choose another.")
     file = arguments.image or choose_photograph(arguments.data_dir, arguments.seed)
-    # The picture in the network's size, from the nearest pixels, as in the training.
+    # Resize the picture to the network's input by taking the nearest pixels, as in training.
     with Image.open(file) as photograph:
         upright = ImageOps.exif_transpose(photograph).convert("RGB")
         picture = np.asarray(upright.resize(model.input_shape[2:0:-1], Image.Resampling.NEAREST))
@@ -54,8 +54,8 @@ def main(arguments: argparse.Namespace) -> None:
     outputs = look_inside.predict(picture[np.newaxis] * RESCALE, verbose=0)  # a batch of one picture
     maps = {layer.name: np.float32(output[0]) for layer, output in zip(layers, outputs)}  # [height, width, filters]
 
-    # relu turns every negative value into 0, which says "nothing of my kind is here". A filter that says so everywhere
-    # is dead, for this picture.
+    # relu turns every negative value into 0: the filter has not found its pattern there. A filter that is 0 everywhere
+    # is called dead, although it may respond to another picture.
     zeros = {name: float(np.mean(layer_maps == 0)) for name, layer_maps in maps.items()}
     dead = {name: int(np.sum(~layer_maps.any(axis=(0, 1)))) for name, layer_maps in maps.items()}
     print(f"{file} on its way through {arguments.model}")
@@ -68,7 +68,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def choose_photograph(folder: Path | None, seed: int | None) -> Path:
-    """Return a random photograph from `folder`, at any depth: by default from what lesson 8 has downloaded."""
+    """Return a random photograph from `folder` or its subfolders, by default from the download of lesson 8."""
     cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "datasets", "cats_and_dogs_filtered")
     photographs = sorted((folder or cache).rglob("*.[jJpP]*[gG]"))  # .jpg, .jpeg, .png, in capitals too
     if not photographs:
@@ -86,7 +86,7 @@ def draw_representations(picture: np.ndarray, maps: dict[str, np.ndarray], file:
         strip = np.full((height, COLUMNS * width), np.nan)  # stays white where there are fewer filters than columns
         for column in range(min(COLUMNS, filters)):
             values = layer_maps[..., column]
-            deviation = values.std() or 1  # weak responses become visible; 0 would divide by zero
+            deviation = values.std() or 1  # makes weak responses visible; `or 1`: no division by 0
             strip[:, column * width:(column + 1) * width] = (values - values.mean()) / deviation if values.any() else -2
         axis.imshow(strip, cmap="viridis", vmin=-2, vmax=2, interpolation="nearest")
         for column in range(1, COLUMNS):
@@ -111,7 +111,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=Path("outputs", "TF_Dogs_Cats", "model.keras"), metavar="FILE",
                         help="a trained network with convolutions (%(default)s)")
     parser.add_argument("--image", type=Path, metavar="FILE", help="this picture instead of a random one")
-    parser.add_argument("--seed", type=int, help="chooses the random picture: the same number, the same picture")
+    parser.add_argument("--seed", type=int, help="random seed: the same number chooses the same picture")
     parser.add_argument("--data-dir", type=Path, help="a folder with pictures, at any depth")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
     return parser.parse_args()

@@ -4,10 +4,10 @@ You learn to write a callback, a piece of your own code that Keras calls after e
 of guessing the number of epochs; and you see what is missing when there is no validation set.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
-  python TF_HappyVsSad_Face.py                          # train until accuracy is above 99.9 %
+  python TF_HappyVsSad_Face.py                          # train until accuracy is above 99.9%
   python TF_HappyVsSad_Face.py --predict my_drawing.png # classify your own drawing with the saved model
 
-Expect the callback to stop the training before the fifteenth epoch, in less than a minute on a two-core CPU. 3 MB are
+Expect the callback to stop the training before the fifteenth epoch, in less than a minute on a two-core CPU. 3 MB is
 downloaded once. The icons were drawn by Laurence Moroney.
 """
 # /// script
@@ -56,7 +56,7 @@ class StopAtAccuracy(tf.keras.callbacks.Callback):
 
 
 def build_model() -> tf.keras.Model:
-    """Return the network: pictures [batch, 150, 150, 3] of 0..1 in, the probability of a sad face [batch, 1] out."""
+    """Return the network: pictures [batch, 150, 150, 3] (0..1) in, the probability of a sad face [batch, 1] out."""
     layers = tf.keras.layers
     model = tf.keras.Sequential([
         layers.Input((*IMAGE_SIZE, 3)),
@@ -102,7 +102,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     draw_curves({"happy or sad": history}, output / "curves.png")
     if history["accuracy"][-1] <= STOP_AT:
-        print(f"Accuracy is not above {STOP_AT:.1%} yet: give it more --epochs.")
+        print(f"Accuracy is not above {STOP_AT:.1%} yet: train for more --epochs.")
     save_metrics(output, arguments, seconds, training_accuracy=history["accuracy"][-1])
     plt.show()
 
@@ -110,12 +110,12 @@ def main(arguments: argparse.Namespace) -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=15, help="passes over the pictures, at most (%(default)s)")
-    parser.add_argument("--batch-size", type=positive, default=10, help="pictures in one step (%(default)s)")
-    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
-    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="no download: the folder that holds happy and sad")
+    parser.add_argument("--batch-size", type=positive, default=10, help="pictures in each step (%(default)s)")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does (slower)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, help="folder that already holds happy and sad")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_HappyVsSad_Face"), help="(%(default)s)")
-    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
+    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="only classify these pictures")
     return parser.parse_args()
 
 
@@ -141,7 +141,7 @@ def download(url: str, sha256: str | None) -> Path:
                 archive = tf.keras.utils.get_file(origin=url, file_hash=sha256, cache_dir=home)
                 shutil.unpack_archive(archive, Path(home, "all"), "zip")
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
-                (content if content.exists() else content.parent).rename(folder)  # its name appears when it is complete
+                (content if content.exists() else content.parent).rename(folder)  # it appears when it is complete
         except Exception as error:
             sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
     return folder
@@ -168,15 +168,15 @@ def load_picture(file: Path) -> np.ndarray:
         picture = ImageOps.exif_transpose(tf.keras.utils.load_img(file))  # upright, however the camera was held
         return np.asarray(picture.resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST))
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or name another.") from error
+        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or choose another.") from error
 
 
 def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
-    with tf.device("CPU"):  # a GPU keeps its memory for the network
+    with tf.device("CPU"):  # leaves a GPU's memory to the network
         pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
-    options.autotune.enabled = False  # its thread would hold up the end of every epoch
+    options.autotune.enabled = False  # its thread would delay the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
     batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
@@ -200,7 +200,7 @@ def draw_batch(batch: tuple, file: Path) -> None:
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best accuracy."""
+    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best validation."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):

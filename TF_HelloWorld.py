@@ -47,7 +47,7 @@ def build_model() -> tf.keras.Model:
 def main(arguments: argparse.Namespace) -> None:
     output = arguments.output_dir
     output.mkdir(parents=True, exist_ok=True)
-    tf.keras.utils.set_random_seed(arguments.seed)  # weight and bias start at random: the same start in each run
+    tf.keras.utils.set_random_seed(arguments.seed)  # the weight starts at random, the same in each run; the bias at 0
 
     # Six examples of the rule. The network gets x and y; it never sees the slope and the intercept themselves.
     x = np.array(X, dtype="float32").reshape(-1, 1)  # [6, 1]: six examples of one number each
@@ -62,7 +62,7 @@ def main(arguments: argparse.Namespace) -> None:
         tf.keras.callbacks.CSVLogger(output / "history.csv")]).history
     seconds = time.perf_counter() - start
     model.save(output / "model.keras")
-    # Its weight should now be the slope, and its bias the intercept.
+    # The neuron's weight should now be close to the slope, and its bias to the intercept.
     weight, bias = (value.item() for value in model.get_weights())
     prediction = model.predict(np.array([[QUESTION]]), verbose=0).item()
     truth = arguments.slope * QUESTION + arguments.intercept
@@ -80,13 +80,13 @@ def draw_result(losses: list[float], y: np.ndarray, weight: float, bias: float, 
     """Draw the loss over the epochs, and the line that the neuron found beside the six points it learned from."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
     left.semilogy(np.arange(1, len(losses) + 1), losses)
-    left.set(title="The loss falls epoch by epoch", xlabel="epoch", ylabel="mean squared error (logarithmic)")
+    left.set(title="The loss falls epoch by epoch", xlabel="epoch", ylabel="mean squared error (log scale)")
     line = np.array([min(X) - 1, QUESTION + 1])
     right.plot(line, weight * line + bias, "C1", label=f"learned: y = {weight:.3f} x {bias:+.3f}")
     right.plot(X, y, "o", color="C0", label="the six points")
     right.plot(QUESTION, weight * QUESTION + bias, "*", color="C3", markersize=14,
                label=f"prediction for x = {QUESTION:g}: {weight * QUESTION + bias:.3f}")
-    right.set(title="The line that it found", xlabel="x", ylabel="y")
+    right.set(title="The line that the neuron found", xlabel="x", ylabel="y")
     right.legend()
     figure.savefig(file)
 
@@ -96,7 +96,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--slope", type=float, default=2.0, help="the a of y = a x + b (%(default)s)")
     parser.add_argument("--intercept", type=float, default=-1.0, help="the b of y = a x + b (%(default)s)")
     parser.add_argument("--epochs", type=positive, default=500, help="passes over the six points (%(default)s)")
-    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_HelloWorld"), help="(%(default)s)")
     return parser.parse_args()
 

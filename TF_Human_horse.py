@@ -7,7 +7,7 @@ apart with five convolutions and one sigmoid neuron, and to measure a network on
   python TF_Human_horse.py                           # train, and save the best epoch
   python TF_Human_horse.py --predict me.jpg you.png  # classify your own pictures with the saved model
 
-Expect a best validation accuracy of about .9 after one to nine minutes on a two-core CPU. 161 MB are downloaded once.
+Expect a best validation accuracy of about .9 after one to nine minutes on a two-core CPU. 161 MB is downloaded once.
 The pictures were rendered by Laurence Moroney.
 """
 # /// script
@@ -46,7 +46,7 @@ RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights th
 
 
 def build_model() -> tf.keras.Model:
-    """Return the network: pictures [batch, 300, 300, 3] of 0..1 in, the probability of a human [batch, 1] out."""
+    """Return the network: pictures [batch, 300, 300, 3] (0..1) in, the probability of a human [batch, 1] out."""
     layers = tf.keras.layers
     model = tf.keras.Sequential([
         layers.Input((*IMAGE_SIZE, 3)),  # three channels: how much red, green and blue each pixel has
@@ -60,7 +60,7 @@ def build_model() -> tf.keras.Model:
         layers.Dense(512, activation="relu"),  # weighs which part was found where
         layers.Dense(1, activation="sigmoid", dtype="float32"),  # one probability is enough for two classes
     ])
-    # The loss, binary cross-entropy, is largest for a sure and wrong answer. RMSprop adapts the step to each weight.
+    # The loss, binary cross-entropy, is largest for a confident mistake. RMSprop adapts the step size to each weight.
     model.compile(optimizer=tf.keras.optimizers.RMSprop(1e-3), loss="binary_crossentropy", metrics=["accuracy"])
     return model
 
@@ -96,7 +96,7 @@ def main(arguments: argparse.Namespace) -> None:
     ]).history  # shuffle=False: the pictures come in a new order anyway
     seconds = time.perf_counter() - start
 
-    # Validation accuracy jumps, perhaps because landscapes are behind the training pictures, and plain white here.
+    # Validation accuracy is lower: its pictures have plain white backgrounds, those for training landscapes.
     draw_curves({"horses or humans": history}, output / "curves.png")
     save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))
     plt.show()
@@ -105,12 +105,12 @@ def main(arguments: argparse.Namespace) -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=15, help="passes over the pictures (%(default)s)")
-    parser.add_argument("--batch-size", type=positive, default=32, help="pictures in one step (%(default)s)")
-    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
-    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help=f"no download: the folder that holds {' and '.join(ARCHIVES)}")
+    parser.add_argument("--batch-size", type=positive, default=32, help="pictures in each step (%(default)s)")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does (slower)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, help=f"folder that already holds {' and '.join(ARCHIVES)}")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_Human_horse"), help="(%(default)s)")
-    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
+    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="only classify these pictures")
     return parser.parse_args()
 
 
@@ -136,7 +136,7 @@ def download(url: str, sha256: str | None) -> Path:
                 archive = tf.keras.utils.get_file(origin=url, file_hash=sha256, cache_dir=home)
                 shutil.unpack_archive(archive, Path(home, "all"), "zip")
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
-                (content if content.exists() else content.parent).rename(folder)  # its name appears when it is complete
+                (content if content.exists() else content.parent).rename(folder)  # it appears when it is complete
         except Exception as error:
             sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
     return folder
@@ -163,15 +163,15 @@ def load_picture(file: Path) -> np.ndarray:
         picture = ImageOps.exif_transpose(tf.keras.utils.load_img(file))  # upright, however the camera was held
         return np.asarray(picture.resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST))
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or name another.") from error
+        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or choose another.") from error
 
 
 def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
-    with tf.device("CPU"):  # a GPU keeps its memory for the network
+    with tf.device("CPU"):  # leaves a GPU's memory to the network
         pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
-    options.autotune.enabled = False  # its thread would hold up the end of every epoch
+    options.autotune.enabled = False  # its thread would delay the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
     batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
@@ -195,7 +195,7 @@ def draw_batch(batch: tuple, file: Path) -> None:
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best accuracy."""
+    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best validation."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):

@@ -1,7 +1,7 @@
 """Lesson 11: horses or humans, augmented - the training pictures are changed at random each time they are shown.
 
-You learn to turn, shift, zoom and mirror pictures with ImageDataGenerator, the training pictures alone, and to compare
-two trainings by their curves: does augmentation close the gap between training and validation?
+You learn to rotate, shift, zoom and flip pictures with ImageDataGenerator, only those for training, and to compare
+two training runs by their curves: does augmentation close the gap between training and validation?
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
   python TF_Human_horse.py                                    # lesson 5, to compare with
@@ -9,7 +9,7 @@ two trainings by their curves: does augmentation close the gap between training 
   python TF_Human_horse_Augmentation.py --predict me.jpg      # classify your own picture
 
 Expect a best validation accuracy of .82 to .87 after three to fifteen minutes on a two-core CPU: on these pictures,
-less than lesson 5 reaches. 161 MB are downloaded once. The pictures were rendered by Laurence Moroney.
+less than lesson 5 reaches. 161 MB is downloaded once. The pictures were rendered by Laurence Moroney.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -48,14 +48,14 @@ AUGMENTATION = {  # how far ImageDataGenerator may change a training picture, at
     "rotation_range": 40,  # rotate by up to 40 degrees to either side
     "width_shift_range": 0.2, "height_shift_range": 0.2,  # shift by up to a fifth of the width and of the height
     "shear_range": 0.2,  # slant by up to 0.2 degrees, which is next to nothing: kept from the course
-    "zoom_range": 0.2,  # enlarge or reduce by about a fifth at most, the width and the height each by itself
-    "horizontal_flip": True,  # flip half of the pictures: a horse that looks left is a horse
-    "fill_mode": "nearest",  # what comes in from beyond the edge repeats the pixels at the edge
+    "zoom_range": 0.2,  # enlarge or reduce by about a fifth at most, width and height independently
+    "horizontal_flip": True,  # flip half of the pictures: a horse that faces left is still a horse
+    "fill_mode": "nearest",  # what comes in from beyond the border repeats its pixels
 }
 
 
 def build_model() -> tf.keras.Model:
-    """Return lesson 5's network: pictures [batch, 300, 300, 3] of 0..1 in, probability of a human [batch, 1] out."""
+    """Return lesson 5's network: pictures [batch, 300, 300, 3] (0..1) in, probability of a human [batch, 1] out."""
     layers = tf.keras.layers
     model = tf.keras.Sequential([
         layers.Input((*IMAGE_SIZE, 3)),
@@ -81,13 +81,13 @@ def main(arguments: argparse.Namespace) -> None:
     folders = [arguments.data_dir / name if arguments.data_dir else download(f"{SERVER}/{name}.zip", sha256)
                for name, sha256 in ARCHIVES.items()]
 
-    # Only the training pictures are changed. The validation pictures measure what the network can do: they stay.
+    # Only the training pictures are changed. The validation pictures measure what it can do: they stay as they are.
     generator = tf.keras.preprocessing.image.ImageDataGenerator
     flow = {"target_size": IMAGE_SIZE, "classes": CLASSES, "class_mode": "binary",  # the label is 0 or 1
             "batch_size": arguments.batch_size, "seed": arguments.seed}
     training = generator(rescale=RESCALE, **AUGMENTATION).flow_from_directory(folders[0], **flow)
     validation = generator(rescale=RESCALE).flow_from_directory(folders[1], **flow)
-    if not arguments.plain:  # the same pictures, labels and variants, made more than twice as fast
+    if not arguments.plain:  # the same pictures and labels, the same kind of variants, more than twice as fast
         use_bfloat16_where_native()
         training, validation = keep_in_memory(training, augment), keep_in_memory(validation)
     draw_batch(next(iter(training)), output / "pictures.png")  # look at the data before you train on them
@@ -96,7 +96,7 @@ def main(arguments: argparse.Namespace) -> None:
     model = build_model()
     model.summary()
     start = time.perf_counter()
-    # Pictures that are never twice the same take longer to learn: 25 epochs instead of lesson 5's 15.
+    # Pictures that are never the same twice take longer to learn: 25 epochs instead of lesson 5's 15.
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs, shuffle=False, callbacks=[
         tf.keras.callbacks.ModelCheckpoint(output / "model.keras", monitor="val_accuracy", save_best_only=True),
         tf.keras.callbacks.CSVLogger(output / "history.csv"),
@@ -116,10 +116,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def draw_variants(picture: np.ndarray, generator, output: Path) -> None:
-    """Draw a picture [height, width, 3] of 0..255, and sixteen variants of it made by an ImageDataGenerator."""
+    """Draw a picture [height, width, 3] (0..255), and sixteen variants of it made by an ImageDataGenerator."""
     figure, axes = plt.subplots(3, 6, figsize=(15, 8), layout="constrained", subplot_kw={"xticks": [], "yticks": []})
     axes.flat[0].imshow(picture)
-    axes.flat[0].set_title("the picture", fontsize=16)
+    axes.flat[0].set_title("original", fontsize=16)
     for axis in axes.flat[1:17]:
         axis.imshow(generator.random_transform(picture.astype("float32")) * RESCALE)
     axes.flat[17].axis("off")
@@ -129,12 +129,12 @@ def draw_variants(picture: np.ndarray, generator, output: Path) -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=25, help="passes over the pictures (%(default)s)")
-    parser.add_argument("--batch-size", type=positive, default=32, help="pictures in one step (%(default)s)")
-    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
-    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help=f"no download: the folder that holds {' and '.join(ARCHIVES)}")
+    parser.add_argument("--batch-size", type=positive, default=32, help="pictures in each step (%(default)s)")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does (slower)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, help=f"folder that already holds {' and '.join(ARCHIVES)}")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
-    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
+    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="only classify these pictures")
     return parser.parse_args()
 
 
@@ -160,7 +160,7 @@ def download(url: str, sha256: str | None) -> Path:
                 archive = tf.keras.utils.get_file(origin=url, file_hash=sha256, cache_dir=home)
                 shutil.unpack_archive(archive, Path(home, "all"), "zip")
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
-                (content if content.exists() else content.parent).rename(folder)  # its name appears when it is complete
+                (content if content.exists() else content.parent).rename(folder)  # it appears when it is complete
         except Exception as error:
             sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
     return folder
@@ -187,15 +187,15 @@ def load_picture(file: Path) -> np.ndarray:
         picture = ImageOps.exif_transpose(tf.keras.utils.load_img(file))  # upright, however the camera was held
         return np.asarray(picture.resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST))
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or name another.") from error
+        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or choose another.") from error
 
 
 def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
-    with tf.device("CPU"):  # a GPU keeps its memory for the network
+    with tf.device("CPU"):  # leaves a GPU's memory to the network
         pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
-    options.autotune.enabled = False  # its thread would hold up the end of every epoch
+    options.autotune.enabled = False  # its thread would delay the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
     batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
@@ -204,7 +204,7 @@ def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: ba
 def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
     """Return a random variant of each picture [n, height, width, channels], as an ImageDataGenerator, `limits`, allows.
 
-    All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
+    All changes combine into one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
         return rng.uniform([tf.shape(pictures)[0]], low, high)
@@ -217,9 +217,9 @@ def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
     turn, shear = (between(-limit, limit) * np.pi / 180 for limit in (limits.rotation_range, limits.shear_range))
     shift_x, shift_y = (between(-limit, limit) * (size if limit < 1 else 1)  # below 1 a share, otherwise pixels
                         for limit, size in ((limits.width_shift_range, width), (limits.height_shift_range, height)))
-    zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # below 0 it mirrors
+    zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # negative: flips
                       for flip in (limits.horizontal_flip, limits.vertical_flip))
-    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # it turns about the middle (u, v)
+    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # rotates about the middle (u, v)
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
     right, down = u - a * u - b * v + cos * shift_x - sin * shift_y, v - c * u - d * v + sin * shift_x + cos * shift_y
     return tf.keras.ops.image.affine_transform(
@@ -245,7 +245,7 @@ def draw_batch(batch: tuple, file: Path) -> None:
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best accuracy."""
+    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best validation."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):

@@ -1,14 +1,14 @@
 """Lesson 15: how to judge a model - two curves, and more than one number.
 
 You learn to tell from two curves whether a network underfits, fits or overfits, and when to stop; to regularise it; and
-to look behind its accuracy, once, at the very end, on pictures that have decided nothing.
+to look behind its accuracy, once, at the very end, on test pictures that had no part in it.
 
   python -m pip install "tensorflow==2.21.*" matplotlib
   python TF_Model_Evaluation.py      # both networks, on Fashion-MNIST
   python TF_Model_Evaluation.py --history outputs/TF_Human_horse/history.csv outputs/TF_Dogs_Cats/history.csv
 
-With --history it trains nothing, and draws the curves of other lessons side by side. Expect a test accuracy of .86
-after one to five minutes on a two-core CPU. 31 MB are downloaded once. Fashion-MNIST: Zalando Research, MIT licence.
+With --history it only draws the curves of other lessons on common axes. Without it, expect a test accuracy of .86
+after one to five minutes on a two-core CPU. 31 MB is downloaded once. Fashion-MNIST: Zalando Research, MIT licence.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -37,7 +37,7 @@ TRAINING, VALIDATION = 10_000, 10_000  # of the 60,000 pictures: with few to lea
 
 
 def build_model(regularised: bool) -> tf.keras.Model:
-    """Return a network too large for its data: pictures [batch, 28, 28] of 0..1 in, probabilities [batch, 10] out."""
+    """Return a network too large for its data: pictures [batch, 28, 28] (0..1) in, probabilities [batch, 10] out."""
     layers = tf.keras.layers
     rate = 0.5 if regularised else 0  # the share of neurons switched off, at random, in each training step
     model = tf.keras.Sequential([
@@ -68,7 +68,7 @@ def main(arguments: argparse.Namespace) -> None:
         (output / name).mkdir(exist_ok=True)
         model = build_model(regularised=name == "regularised")
         # Training runs to the end, to show the whole curve, but the checkpoint keeps the epoch in which the validation
-        # loss was lowest. (Other lessons keep the best accuracy, which counts right and wrong, and not how sure.)
+        # loss was lowest. (Other lessons keep the best accuracy, which counts right and wrong, not how sure.)
         histories[name] = model.fit(x[:TRAINING], y[:TRAINING], validation_data=validation, epochs=arguments.epochs,
                                     batch_size=arguments.batch_size, callbacks=[
             tf.keras.callbacks.ModelCheckpoint(output / name / "model.keras", monitor="val_loss", save_best_only=True),
@@ -80,7 +80,7 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"The {name} network: {diagnose(history)}")
 
     # Validation has chosen the epoch, and now it chooses the network. The test pictures have had no part in either,
-    # and are used once: what they say is what to expect of new pictures.
+    # and are used once: the accuracy on them is what to expect on new pictures.
     better = min(histories, key=lambda name: min(histories[name]["val_loss"]))
     for file in ("history.csv", "model.keras"):
         shutil.copy2(output / better / file, output / file)
@@ -97,7 +97,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def draw_turns(histories: dict[str, dict], file: Path) -> None:
-    """Draw accuracy and loss of each run over the epochs, with a star where the validation loss turns."""
+    """Draw accuracy and loss of each run over the epochs, with a star at the lowest validation loss."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 6), layout="constrained")
     for number, (label, history) in enumerate(histories.items()):
         epochs, turn = np.arange(1, len(history["loss"]) + 1), np.argmin(history["val_loss"])
@@ -107,24 +107,24 @@ def draw_turns(histories: dict[str, dict], file: Path) -> None:
             axis.plot(epochs, training, ".--", color=f"C{number}", label=f"{label}: training")
             axis.plot(epochs, validation, "-", color=f"C{number}", label=f"{label}: validation")
             axis.plot(epochs[turn], validation[turn], "*", color=f"C{number}", markersize=18)
-            axis.set(title="a star: the lowest validation loss", xlabel="epoch", ylabel=name)
+            axis.set(title="star: lowest validation loss", xlabel="epoch", ylabel=name)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file)
 
 
 def diagnose(history: dict) -> str:
-    """Say what the curves of a run show, by rules of thumb that a reader can check against the figure."""
+    """Return in words what the curves of a run show, by rules of thumb that a reader can check against the figure."""
     loss, val_loss = history["loss"], history["val_loss"]
     if np.isnan(val_loss).any():
-        return "it had no validation, so nobody knows whether it learned or memorised."
+        return "there was no validation set, so nobody can tell whether it memorised."
     turn, training, validation = np.argmin(val_loss), np.median(loss[-5:]), np.median(val_loss[-5:])
     words = (f"validation loss was lowest in epoch {turn + 1}, {val_loss[turn]:.3f}, and accuracy best in epoch "
-             f"{np.argmax(history['val_accuracy']) + 1}; the last five: validation {validation:.3f}, training {training:.3f}")
+             f"{np.argmax(history['val_accuracy']) + 1}; last five, median: {validation:.3f}, training {training:.3f}")
     if validation > 1.1 * val_loss[turn] and validation > 1.1 * training:
         return f"{words}: overfitting, stop at epoch {turn + 1}."
-    if val_loss[-1] == val_loss[turn] < 0.98 * val_loss[-3:][0]:  # the last is the lowest: it still falls
+    if val_loss[-1] == val_loss[turn] < 0.98 * val_loss[-3:][0]:  # the last is the lowest, by a margin
         return f"{words}: still falling, train longer."
-    return f"{words}: no overfitting, so a good fit if that is low enough, and underfitting if it is not."
+    return f"{words}: no overfitting: a good fit if the loss is low enough, underfitting if not."
 
 
 def judge_classes(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,20 +143,20 @@ def draw_judgement(x: np.ndarray, y: np.ndarray, scores: np.ndarray, matrix: np.
     axis = parts[0, 1].subplots()
     for offset, name, values in zip((-0.25, 0, 0.25), ("precision", "recall", "F1"), judge_classes(matrix)):
         axis.barh(np.arange(len(CLASSES)) + offset, values, height=0.25, label=name)
-    axis.set(title="How good is it in each class?", xlabel="0 to 1: higher is better", yticks=range(len(CLASSES)),
+    axis.set(title="Precision, recall and F1 by class", xlabel="0 to 1: higher is better", yticks=range(len(CLASSES)),
              yticklabels=CLASSES, ylim=(len(CLASSES) - 0.5, -0.5))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     axis = parts[1, 0].subplots()
-    groups = np.minimum(confidence * 10, 9).astype(int)  # 0 to 9: sure to 0..10 %, 10..20 %, ... 90..100 %
+    groups = np.minimum(confidence * 10, 9).astype(int)  # 0 to 9: confidence 0..10%, 10..20%, ... 90..100%
     counts, middles = np.bincount(groups, minlength=10), np.arange(0.05, 1, 0.1)  # pictures in each group
     right, promised = (np.bincount(groups, part, 10) / np.maximum(counts, 1) for part in (predicted == y, confidence))
     axis.bar_label(axis.bar(middles, right, 0.09, label="share of right ones"), counts, label_type="center", color="w")
-    axis.plot(middles[counts > 0], promised[counts > 0], "kD--", label="mean probability: what it promises")
-    axis.set(title=f"Above 90%: promised {promised[9]:.1%}, right {right[9]:.1%}", xlabel="probability", ylim=(0, 1.1))
+    axis.plot(middles[counts > 0], promised[counts > 0], "kD--", label="mean confidence: what is promised")
+    axis.set(title=f"Above 90%: promised {promised[9]:.1%}, right {right[9]:.1%}", xlabel="confidence", ylim=(0, 1.1))
     axis.legend(loc="upper left")
     wrong = np.flatnonzero(predicted != y)
     axes = parts[1, 1].subplots(2, 4, subplot_kw={"xticks": [], "yticks": []})
-    parts[1, 1].suptitle("The worst mistakes: wrong, and sure of it")
+    parts[1, 1].suptitle("The worst mistakes: wrong with high confidence")
     for axis, index in zip(axes.flat, wrong[np.argsort(-confidence[wrong])]):
         axis.imshow(x[index], cmap="gray_r")
         axis.set_title(f"{CLASSES[y[index]]},\ntaken for\n{CLASSES[predicted[index]]}, {confidence[index]:.1%}")
@@ -181,9 +181,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--history", type=Path, nargs="+", metavar="FILE", help="no training: draw these history.csv")
     parser.add_argument("--epochs", type=positive, default=40, help="passes over the pictures (%(default)s)")
-    parser.add_argument("--batch-size", type=positive, default=64, help="pictures in one step (%(default)s)")
-    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="no download: the folder that holds the four idx .gz files")
+    parser.add_argument("--batch-size", type=positive, default=64, help="pictures in each step (%(default)s)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, help="folder that already holds the four idx .gz files")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_Model_Evaluation"), help="(%(default)s)")
     return parser.parse_args()
 
@@ -200,7 +200,7 @@ def positive(text: str) -> int:
 
 
 def load_mnist(dataset, data_dir: Path | None) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return (pictures [n, 28, 28] of 0..255, labels [n] of 0..9) for training and for the test, in NumPy arrays."""
+    """Return (pictures [n, 28, 28] (0..255), labels [n] of 0..9) for training and for the test, in NumPy arrays."""
     def read(name: str, header: int) -> np.ndarray:
         return np.frombuffer(gzip.decompress((data_dir / name).read_bytes()), np.uint8, offset=header)
 
@@ -211,7 +211,7 @@ def load_mnist(dataset, data_dir: Path | None) -> tuple[tuple[np.ndarray, np.nda
             for part in ("train", "t10k")]
     except Exception as error:
         sys.exit(f"The pictures could not be loaded ({error}). Delete the incomplete file, if there is one, and try "
-                 "again; or download the four idx .gz files elsewhere and name their folder with --data-dir.")
+                 "again; or download the four idx .gz files yourself, and name their folder with --data-dir.")
 
 
 def draw_batch(batch: tuple, file: Path) -> None:

@@ -9,7 +9,7 @@ to read a confusion matrix: which class is taken for which?
   python TF_RockPaperScissors.py --predict my_hand.jpg                 # your own hand, against a white background
 
 Expect an accuracy of about .99 on the test hands after seven minutes, or forty without bfloat16, on a two-core
-CPU. 230 MB are downloaded once. The hands were rendered by Laurence Moroney (CC BY 2.0).
+CPU. 230 MB is downloaded once. The hands were rendered by Laurence Moroney (CC BY 2.0).
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -50,7 +50,7 @@ AUGMENTATION = {"rotation_range": 40, "width_shift_range": 0.2, "height_shift_ra
 
 
 def build_model() -> tf.keras.Model:
-    """Return the network: pictures [batch, 150, 150, 3] of 0..1 in, a probability for each class [batch, 3] out."""
+    """Return the network: pictures [batch, 150, 150, 3] (0..1) in, a probability for each class [batch, 3] out."""
     layers = tf.keras.layers
     model = tf.keras.Sequential([
         layers.Input((*IMAGE_SIZE, 3)),
@@ -59,7 +59,7 @@ def build_model() -> tf.keras.Model:
         layers.Conv2D(128, 3, activation="relu"), layers.MaxPooling2D(2),  # combinations of those: a finger
         layers.Conv2D(128, 3, activation="relu"), layers.MaxPooling2D(2),  # what is left is a 7x7 map, 128 channels
         layers.Flatten(),  # the map as one row of 6,272 numbers, as the dense layer needs it
-        layers.Dropout(0.5),  # hides a random half of them in each training step: none can be relied upon
+        layers.Dropout(0.5),  # zeroes a random half of these numbers in each training step
         layers.Dense(512, activation="relu"),  # weighs what was found where
         layers.Dense(len(CLASSES), activation="softmax", dtype="float32"),  # CHANGE 2: one neuron per class, softmax
     ])
@@ -76,13 +76,13 @@ def main(arguments: argparse.Namespace) -> None:
     folders = [arguments.data_dir / name if arguments.data_dir else download(f"{SERVER}/{name}.zip", sha256)
                for name, sha256 in ARCHIVES.items()]
 
-    # The generators find the pictures and take the names of the folders as labels. Only training pictures are changed.
+    # The generators find the pictures and take the folders' names as labels. Only the training pictures are augmented.
     generator = tf.keras.preprocessing.image.ImageDataGenerator
     flow = {"target_size": IMAGE_SIZE, "classes": CLASSES, "batch_size": arguments.batch_size, "seed": arguments.seed,
-            "class_mode": "categorical"}  # CHANGE 1: the label of paper is not 1 but the row [0, 1, 0], one-hot
+            "class_mode": "categorical"}  # CHANGE 1: the label of paper is not 1 but the one-hot vector [0, 1, 0]
     training = generator(rescale=RESCALE, **AUGMENTATION).flow_from_directory(folders[0], **flow)
     validation = generator(rescale=RESCALE).flow_from_directory(folders[1], **flow)
-    if not arguments.plain:  # the same pictures, labels and variants, in less time
+    if not arguments.plain:  # the same pictures and labels, the same kind of variants, in less time
         use_bfloat16_where_native()
         training, validation = keep_in_memory(training, augment), keep_in_memory(validation)
     draw_batch(next(iter(training)), output / "pictures.png")  # look at the data before you train on them
@@ -99,7 +99,7 @@ def main(arguments: argparse.Namespace) -> None:
     seconds = time.perf_counter() - start
     draw_curves({"rock, paper, scissors": history}, output / "curves.png")
 
-    # One number for three classes hides which of them are confused. The class with the highest probability counts.
+    # One number for three classes hides which of them are confused. The prediction is the most probable class.
     best = tf.keras.models.load_model(output / "model.keras")
     batches = [(best.predict_on_batch(pictures), labels) for pictures, labels in islice(validation, len(validation))]
     predicted = np.concatenate([np.argmax(scores, axis=1) for scores, _ in batches])
@@ -115,12 +115,12 @@ def main(arguments: argparse.Namespace) -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=25, help="passes over the pictures (%(default)s)")
-    parser.add_argument("--batch-size", type=positive, default=126, help="pictures in one step (%(default)s)")
-    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
-    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help=f"no download: the folder that holds {' and '.join(ARCHIVES)}")
+    parser.add_argument("--batch-size", type=positive, default=126, help="pictures in each step (%(default)s)")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does (slower)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, help=f"folder that already holds {' and '.join(ARCHIVES)}")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
-    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
+    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="only classify these pictures")
     return parser.parse_args()
 
 
@@ -146,7 +146,7 @@ def download(url: str, sha256: str | None) -> Path:
                 archive = tf.keras.utils.get_file(origin=url, file_hash=sha256, cache_dir=home)
                 shutil.unpack_archive(archive, Path(home, "all"), "zip")
                 content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
-                (content if content.exists() else content.parent).rename(folder)  # its name appears when it is complete
+                (content if content.exists() else content.parent).rename(folder)  # it appears when it is complete
         except Exception as error:
             sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
     return folder
@@ -173,15 +173,15 @@ def load_picture(file: Path) -> np.ndarray:
         picture = ImageOps.exif_transpose(tf.keras.utils.load_img(file))  # upright, however the camera was held
         return np.asarray(picture.resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST))
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or name another.") from error
+        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or choose another.") from error
 
 
 def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
-    with tf.device("CPU"):  # a GPU keeps its memory for the network
+    with tf.device("CPU"):  # leaves a GPU's memory to the network
         pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
-    options.autotune.enabled = False  # its thread would hold up the end of every epoch
+    options.autotune.enabled = False  # its thread would delay the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
     batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
@@ -190,7 +190,7 @@ def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: ba
 def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
     """Return a random variant of each picture [n, height, width, channels], as an ImageDataGenerator, `limits`, allows.
 
-    All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
+    All changes combine into one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
         return rng.uniform([tf.shape(pictures)[0]], low, high)
@@ -203,9 +203,9 @@ def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
     turn, shear = (between(-limit, limit) * np.pi / 180 for limit in (limits.rotation_range, limits.shear_range))
     shift_x, shift_y = (between(-limit, limit) * (size if limit < 1 else 1)  # below 1 a share, otherwise pixels
                         for limit, size in ((limits.width_shift_range, width), (limits.height_shift_range, height)))
-    zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # below 0 it mirrors
+    zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # negative: flips
                       for flip in (limits.horizontal_flip, limits.vertical_flip))
-    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # it turns about the middle (u, v)
+    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # rotates about the middle (u, v)
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
     right, down = u - a * u - b * v + cos * shift_x - sin * shift_y, v - c * u - d * v + sin * shift_x + cos * shift_y
     return tf.keras.ops.image.affine_transform(
@@ -231,7 +231,7 @@ def draw_batch(batch: tuple, file: Path) -> None:
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best accuracy."""
+    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best validation."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):

@@ -35,10 +35,10 @@ def build_model() -> tf.keras.Model:
     """Return lesson 1's network with a hidden layer before the one neuron: numbers [batch, 1] in, [batch, 1] out."""
     model = tf.keras.Sequential([
         tf.keras.layers.Input((1,)),
-        tf.keras.layers.Dense(8, activation="relu", name="hidden"),  # the names will be found again in the files
+        tf.keras.layers.Dense(8, activation="relu", name="hidden"),  # these names will appear in the files
         tf.keras.layers.Dense(1, name="output"),
     ])
-    # Adam remembers means of past gradients. To continue a training, this state must be saved as well.
+    # Adam keeps moving averages of past gradients. To resume training, this state must be saved as well.
     model.compile(optimizer=tf.keras.optimizers.Adam(0.05), loss="mean_squared_error")
     return model
 
@@ -63,15 +63,15 @@ def main(arguments: argparse.Namespace) -> None:
     model.save(folder / "model.keras")  # everything, in today's format
     model.save(folder / "model.h5")  # the same in the old format, but Keras loads it without the optimizer's state
     model.save_weights(folder / "model.weights.h5")  # weights and optimizer, no architecture
-    weights_alone = build_model()  # which need the code that builds the network
-    weights_alone.optimizer.build(weights_alone.trainable_variables)  # and an optimizer that has room for its state
+    weights_alone = build_model()  # weights alone need the code that builds the network
+    weights_alone.optimizer.build(weights_alone.trainable_variables)  # and an optimizer with room for its state
     weights_alone.load_weights(folder / "model.weights.h5")
     differences = {
         "model.keras": largest_difference(model, tf.keras.models.load_model(folder / "model.keras"), x),
         "model.h5": largest_difference(model, tf.keras.models.load_model(folder / "model.h5"), x),
         "model.weights.h5": largest_difference(model, weights_alone, x),
     }
-    print("3. Continue training from the checkpoint in the middle: the state of the optimizer is in the file")
+    print("3. Resume training from the checkpoint halfway: the state of the optimizer is in the file")
     half = arguments.epochs // 2
     continued = tf.keras.models.load_model(folder / "checkpoints" / f"epoch_{half:02d}.keras")
     continued.fit(x, y, initial_epoch=half, epochs=arguments.epochs, shuffle=False, verbose=0)  # in the same order
@@ -85,7 +85,7 @@ def main(arguments: argparse.Namespace) -> None:
     print_tree(folder / "model.h5")
     print_tree(folder / "model.weights.h5")
     print("\n.h5 is legacy: Keras no longer develops it, and loads it without the state of the optimizer.")
-    print("5. A model may carry Python code. Whoever loads it runs it, unless `safe_mode`, the default, refuses:")
+    print("5. A model may carry Python code. Loading it runs that code, unless `safe_mode`, the default, refuses:")
     model_with_code = tf.keras.Sequential([tf.keras.layers.Input((1,)), tf.keras.layers.Lambda(lambda x: 2 * x)])
     model_with_code.save(folder / "with_code.keras")
     try:
@@ -116,7 +116,7 @@ def print_tree(file: Path) -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=20, help="at least 2 (%(default)s)")
-    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
     arguments = parser.parse_args()
     if arguments.epochs < 2:

@@ -11,7 +11,7 @@ You learn to
   python TF_fashion_mnist.py --epochs 15 --output-dir outputs/try  # longer: does it help the test accuracy?
 
 Expect a test accuracy of about .87 without and .90 with convolutions, after one to four minutes on a two-core CPU.
-31 MB are downloaded once. Fashion-MNIST: Zalando Research, MIT licence.
+31 MB is downloaded once. Fashion-MNIST: Zalando Research, MIT licence.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -54,7 +54,7 @@ class StopAtAccuracy(tf.keras.callbacks.Callback):
 
 
 def build_model(convolutional: bool, steps_per_execution: int = 1) -> tf.keras.Model:
-    """Return a network: pictures [batch, 28, 28, 1] of 0..1 in, a probability for each class [batch, 10] out."""
+    """Return a network: pictures [batch, 28, 28, 1] (0..1) in, a probability for each class [batch, 10] out."""
     layers = tf.keras.layers
     convolutions = [
         layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),  # 64 filters: edges; half the width and height
@@ -98,7 +98,7 @@ def main(arguments: argparse.Namespace) -> None:
             StopAtAccuracy(STOP_AT), tf.keras.callbacks.CSVLogger(output / "history.csv"),
             tf.keras.callbacks.ModelCheckpoint(output / "model.keras"),  # the second network overwrites the first
         ]).history
-        seconds = time.perf_counter() - start  # of this network's training: at the end, the convolutional one's
+        seconds = time.perf_counter() - start  # overwritten, too: in the end, the convolutional network's
         accuracies[name] = model.evaluate(x_test, y_test, verbose=0)[1]  # on pictures that it has never seen
 
     draw_curves(histories, output / "curves.png")
@@ -112,7 +112,7 @@ def main(arguments: argparse.Namespace) -> None:
 def draw_layers(model: tf.keras.Model, pictures: np.ndarray, title: str, file: Path) -> None:
     """Draw three pictures [3, 28, 28, 1], and what each convolution's most varied filter makes of them."""
     layers, best = model.layers[:4], 0  # the two convolutions, each with its pooling
-    look_inside = tf.keras.Model(model.inputs, [layer.output for layer in layers])  # the same network, cut four times
+    look_inside = tf.keras.Model(model.inputs, [layer.output for layer in layers])  # the same layers, with four outputs
     outputs = [np.float32(maps) for maps in look_inside.predict(pictures, verbose=0)]
     figure, axes = plt.subplots(3, 5, figsize=(15, 9.4), layout="constrained", subplot_kw={"xticks": [], "yticks": []})
     figure.suptitle(f"{title}, layer by layer", fontsize=18)
@@ -129,10 +129,10 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=5, help="passes over the pictures, at most (%(default)s)")
     parser.add_argument("--batch-size", type=positive, default=32 if "--plain" in sys.argv else 128,
-                        help="pictures in one step (%(default)s; 32 with --plain)")
-    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
-    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="no download: the folder that holds the four idx .gz files")
+                        help="pictures in each step (%(default)s; 32 with --plain)")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does (slower)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, help="folder that already holds the four idx .gz files")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_fashion_mnist"), help="(%(default)s)")
     return parser.parse_args()
 
@@ -149,7 +149,7 @@ def positive(text: str) -> int:
 
 
 def load_mnist(dataset, data_dir: Path | None) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return (pictures [n, 28, 28] of 0..255, labels [n] of 0..9) for training and for the test, in NumPy arrays."""
+    """Return (pictures [n, 28, 28] (0..255), labels [n] of 0..9) for training and for the test, in NumPy arrays."""
     def read(name: str, header: int) -> np.ndarray:
         return np.frombuffer(gzip.decompress((data_dir / name).read_bytes()), np.uint8, offset=header)
 
@@ -160,15 +160,15 @@ def load_mnist(dataset, data_dir: Path | None) -> tuple[tuple[np.ndarray, np.nda
             for part in ("train", "t10k")]
     except Exception as error:
         sys.exit(f"The pictures could not be loaded ({error}). Delete the incomplete file, if there is one, and try "
-                 "again; or download the four idx .gz files elsewhere and name their folder with --data-dir.")
+                 "again; or download the four idx .gz files yourself, and name their folder with --data-dir.")
 
 
 def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
-    with tf.device("CPU"):  # a GPU keeps its memory for the network
+    with tf.device("CPU"):  # leaves a GPU's memory to the network
         pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
-    options.autotune.enabled = False  # its thread would hold up the end of every epoch
+    options.autotune.enabled = False  # its thread would delay the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
     batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
@@ -192,7 +192,7 @@ def draw_batch(batch: tuple, file: Path) -> None:
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best accuracy."""
+    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best validation."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):

@@ -1,6 +1,6 @@
 """Lesson 4: MNIST - handwritten digits, and a callback that stops when the network is good enough.
 
-You learn to do all of lessons 2 and 3 again on digits, to see what a convolution adds, and to look at the mistakes:
+You learn to apply lessons 2 and 3 to digits, to see what a convolution adds, and to look at the mistakes:
 which digits does the network still get wrong, and would you have got them right?
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow
@@ -8,7 +8,7 @@ which digits does the network still get wrong, and would you have got them right
   python TF_hand_writing_recognition.py --predict seven.jpg  # your own digit, dark on white paper
 
 Expect a test accuracy of .98 without and .985 to .99 with a convolution, after one to two minutes on a two-core CPU.
-11 MB are downloaded once. MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.
+11 MB is downloaded once. MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -50,7 +50,7 @@ class StopAtAccuracy(tf.keras.callbacks.Callback):
 
 
 def build_model(convolutional: bool, steps_per_execution: int = 1) -> tf.keras.Model:
-    """Return a network: pictures [batch, 28, 28, 1] of 0..1 in, a probability for each digit [batch, 10] out."""
+    """Return a network: pictures [batch, 28, 28, 1] (0..1) in, a probability for each digit [batch, 10] out."""
     layers = tf.keras.layers
     hidden = [layers.Flatten(), layers.Dense(512, activation="relu")]  # each of 512 neurons weighs all 784 pixels
     if convolutional:
@@ -84,7 +84,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     histories, accuracies = {}, {}
     for name, convolutional, threshold in (("dense", False, 0.99), ("convolutional", True, 0.998)):
-        print(f"\nThe {name} network, until its training accuracy is above {threshold:.1%}")
+        print(f"\nTraining the {name} network until its accuracy is above {threshold:.1%}")
         model = build_model(convolutional, at_once)
         model.summary()
         start = time.perf_counter()
@@ -92,7 +92,7 @@ def main(arguments: argparse.Namespace) -> None:
             StopAtAccuracy(threshold), tf.keras.callbacks.CSVLogger(output / "history.csv"),
             tf.keras.callbacks.ModelCheckpoint(output / "model.keras"),  # the second network overwrites the first
         ]).history
-        seconds = time.perf_counter() - start  # of this network's training: at the end, the convolutional one's
+        seconds = time.perf_counter() - start  # overwritten, too: in the end, the convolutional network's
         accuracies[name] = model.evaluate(x_test, y_test, verbose=0)[1]  # on digits that it has never seen
 
     draw_curves(histories, output / "curves.png")
@@ -107,7 +107,7 @@ def draw_mistakes(x: np.ndarray, y: np.ndarray, scores: np.ndarray, file: Path) 
     predicted, confidence = scores.argmax(axis=1), scores.max(axis=1)
     wrong = np.flatnonzero(predicted != y)
     figure, axes = plt.subplots(3, 5, figsize=(12, 8.4), layout="constrained", subplot_kw={"xticks": [], "yticks": []})
-    figure.suptitle(f"{len(wrong)} of {len(y)} test digits are wrong. The ones it was most sure of:", fontsize=18)
+    figure.suptitle(f"{len(wrong)} of {len(y)} test digits are misclassified. The most confident ones:", fontsize=18)
     for axis, index in zip(axes.flat, wrong[np.argsort(-confidence[wrong])]):
         axis.imshow(x[index], cmap="gray_r")
         axis.set_title(f"{y[index]}, taken for {predicted[index]} ({confidence[index]:.0%})", fontsize=14)
@@ -115,26 +115,26 @@ def draw_mistakes(x: np.ndarray, y: np.ndarray, scores: np.ndarray, file: Path) 
 
 
 def load_digit(file: Path) -> np.ndarray:
-    """Return a photographed digit [28, 28, 1] of 0..255 as MNIST has it: white on black, 20 pixels long, centred."""
+    """Return a photographed digit [28, 28, 1] (0..255) like MNIST's: white on black, 20 pixels long, centred."""
     pixels = np.float32(load_grey(file, 280)[..., 0])
     ink = np.abs(pixels - np.median(pixels))  # most of the picture is paper: it becomes black, whatever its grey was
     ink = np.uint8(255 * np.where(ink < ink.max() / 4, 0, ink) / max(ink.max(), 1))  # as do its shadows and its grain
     digit = Image.fromarray(ink)
-    digit = np.float32(ImageOps.expand(ImageOps.pad(digit.crop(digit.getbbox()), (20, 20)), 4))  # what is not black
+    digit = np.float32(ImageOps.expand(ImageOps.pad(digit.crop(digit.getbbox()), (20, 20)), 4))  # crop to the ink
     shift = [round(13.5 - np.average(np.arange(28), weights=digit.sum(axis) + 1e-9)) for axis in (1, 0)]
-    return np.roll(digit, shift, (0, 1))[..., np.newaxis]  # its centre of mass in the middle
+    return np.roll(digit, shift, (0, 1))[..., np.newaxis]  # moves its centre of mass to the middle
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=10, help="passes over the pictures, at most (%(default)s)")
     parser.add_argument("--batch-size", type=positive, default=32 if "--plain" in sys.argv else 128,
-                        help="pictures in one step (%(default)s; 32 with --plain)")
-    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
-    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="no download: the folder that holds the four idx .gz files")
+                        help="pictures in each step (%(default)s; 32 with --plain)")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does (slower)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, help="folder that already holds the four idx .gz files")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
-    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
+    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="only classify these pictures")
     return parser.parse_args()
 
 
@@ -150,7 +150,7 @@ def positive(text: str) -> int:
 
 
 def load_mnist(dataset, data_dir: Path | None) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return (pictures [n, 28, 28] of 0..255, labels [n] of 0..9) for training and for the test, in NumPy arrays."""
+    """Return (pictures [n, 28, 28] (0..255), labels [n] of 0..9) for training and for the test, in NumPy arrays."""
     def read(name: str, header: int) -> np.ndarray:
         return np.frombuffer(gzip.decompress((data_dir / name).read_bytes()), np.uint8, offset=header)
 
@@ -161,21 +161,21 @@ def load_mnist(dataset, data_dir: Path | None) -> tuple[tuple[np.ndarray, np.nda
             for part in ("train", "t10k")]
     except Exception as error:
         sys.exit(f"The pictures could not be loaded ({error}). Delete the incomplete file, if there is one, and try "
-                 "again; or download the four idx .gz files elsewhere and name their folder with --data-dir.")
+                 "again; or download the four idx .gz files yourself, and name their folder with --data-dir.")
 
 
 def load_grey(file: Path, size: int = 28) -> np.ndarray:
-    """Return the square in the middle of a photograph as the 28x28 sets have it: grey, [size, size, 1] of 0..255."""
+    """Return the square in the middle of a photograph, as in the 28x28 datasets: greyscale [size, size, 1], 0..255."""
     with Image.open(file) as picture:
         return np.array(ImageOps.fit(ImageOps.exif_transpose(picture).convert("L"), (size, size)))[..., np.newaxis]
 
 
 def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
-    with tf.device("CPU"):  # a GPU keeps its memory for the network
+    with tf.device("CPU"):  # leaves a GPU's memory to the network
         pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
-    options.autotune.enabled = False  # its thread would hold up the end of every epoch
+    options.autotune.enabled = False  # its thread would delay the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
     batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
@@ -199,7 +199,7 @@ def draw_batch(batch: tuple, file: Path) -> None:
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best accuracy."""
+    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best validation."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):

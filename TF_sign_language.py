@@ -8,8 +8,8 @@ best epoch on validation pictures, so that the test pictures decide nothing.
   python TF_sign_language.py --data-dir my_folder      # sign_mnist_train.csv and sign_mnist_test.csv are there already
   python TF_sign_language.py --predict my_hand.jpg     # your own hand, and what the network sees of it
 
-Expect one to five minutes on a two-core CPU. Kaggle needs no login for this set; 63 MB are downloaded once. J and Z
-are movements, so no picture shows them. Sign Language MNIST: "tecperson" on Kaggle, CC0.
+Expect one to five minutes on a two-core CPU. Kaggle needs no login for this set; 63 MB is downloaded once. J and Z
+are signed with a movement, so no picture shows them. Sign Language MNIST: "tecperson" on Kaggle, CC0.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -38,14 +38,14 @@ DATASET = "datamunge/sign-language-mnist/versions/1"  # owner, name and version:
 FILES = ["sign_mnist_train.csv", "sign_mnist_test.csv"]
 CLASSES = list("ABCDEFGHIJKLMNOPQRSTUVWXY")  # labels 0 to 24; 9, the J, never occurs
 RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights that suit small numbers
-AUGMENTATION = {  # gentler than in lesson 11: a sign is told by its angle, too, and 28x28 pixels have no room to spare
+AUGMENTATION = {  # gentler than in lesson 11: signs differ by their angle, too, and 28x28 pixels have no room to spare
     "rotation_range": 10, "width_shift_range": 0.1, "height_shift_range": 0.1, "zoom_range": 0.1,
     "fill_mode": "nearest",  # no horizontal_flip: the mirror image of a right hand is a left hand
 }
 
 
 def build_model(learning_rate: float = 1e-3, steps_per_execution: int = 1) -> tf.keras.Model:
-    """Return the network: pictures [batch, 28, 28, 1] of 0..1 in, a probability for each label [batch, 25] out."""
+    """Return the network: pictures [batch, 28, 28, 1] (0..1) in, a probability for each label [batch, 25] out."""
     layers = tf.keras.layers
     model = tf.keras.Sequential([
         layers.Input((28, 28, 1)),  # one channel: grey
@@ -95,11 +95,11 @@ def main(arguments: argparse.Namespace) -> None:
     seconds = time.perf_counter() - start
     draw_curves({"sign language": history}, output / "curves.png")
 
-    # The test pictures must be scaled as the training pictures were. We also show what it costs to forget it.
+    # The test pictures must be scaled as the training pictures were. We also see what it costs to forget this.
     best = tf.keras.models.load_model(output / "model.keras")  # of the best epoch, not of the last one
     predicted = best.predict(test_pictures * np.float32(RESCALE), verbose=0).argmax(axis=1)
     unscaled = best.predict(test_pictures.astype("float32"), verbose=0).argmax(axis=1)
-    print(f"Accuracy on the test pictures if one forgets to scale them: {np.mean(unscaled == test_labels):.4f}")
+    print(f"Accuracy on the test pictures if they are not scaled: {np.mean(unscaled == test_labels):.4f}")
     matrix = tf.math.confusion_matrix(test_labels, predicted, len(CLASSES)).numpy()  # counts [true, predicted]
     figure, axis = plt.subplots(figsize=(11, 11), layout="constrained")
     draw_confusion_matrix(axis, matrix, CLASSES)
@@ -120,7 +120,7 @@ def download_from_kaggle() -> Path:
 
 
 def read_csv(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return pictures [n, 28, 28, 1] of 0..255 and labels [n] from rows `label,pixel1,...,pixel784` below a header."""
+    """Return pictures [n, 28, 28, 1] (0..255) and labels [n] from rows `label,pixel1,...,pixel784` below a header."""
     rows = []
     with open(file, newline="") as lines:
         next(lines, None)  # the header
@@ -130,7 +130,7 @@ def read_csv(file: Path) -> tuple[np.ndarray, np.ndarray]:
             except ValueError:
                 values = b""
             if len(values) != 785 or values[0] >= len(CLASSES) or CLASSES[values[0]] == "J":
-                raise OSError(f"{file}, line {number}: not a label of 0..24, without 9, and 784 pixels of 0..255.")
+                raise OSError(f"{file}, line {number}: not a label (0..24, except 9) and 784 pixels (0..255).")
             rows.append(values)
     table = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 785)
     return table[:, 1:].reshape(-1, 28, 28, 1), table[:, 0]
@@ -140,12 +140,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=positive, default=15, help="passes over the pictures (%(default)s)")
     parser.add_argument("--batch-size", type=positive, default=32 if "--plain" in sys.argv else 128,
-                        help="pictures in one step (%(default)s; 32 with --plain)")
-    parser.add_argument("--plain", action="store_true", help="train as the original course does: slower")
-    parser.add_argument("--seed", type=positive, default=1, help="start of the random numbers (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help=f"no download: the folder that holds {' and '.join(FILES)}")
+                        help="pictures in each step (%(default)s; 32 with --plain)")
+    parser.add_argument("--plain", action="store_true", help="train as the original course does (slower)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, help=f"folder that already holds {' and '.join(FILES)}")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_sign_language"), help="(%(default)s)")
-    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="no training: classify pictures")
+    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="only classify these pictures")
     return parser.parse_args()
 
 
@@ -161,17 +161,17 @@ def positive(text: str) -> int:
 
 
 def load_grey(file: Path, size: int = 28) -> np.ndarray:
-    """Return the square in the middle of a photograph as the 28x28 sets have it: grey, [size, size, 1] of 0..255."""
+    """Return the square in the middle of a photograph, as in the 28x28 datasets: greyscale [size, size, 1], 0..255."""
     with Image.open(file) as picture:
         return np.array(ImageOps.fit(ImageOps.exif_transpose(picture).convert("L"), (size, size)))[..., np.newaxis]
 
 
 def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
     """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
-    with tf.device("CPU"):  # a GPU keeps its memory for the network
+    with tf.device("CPU"):  # leaves a GPU's memory to the network
         pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
     options = tf.data.Options()
-    options.autotune.enabled = False  # its thread would hold up the end of every epoch
+    options.autotune.enabled = False  # its thread would delay the end of every epoch
     numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
     batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
     return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
@@ -180,7 +180,7 @@ def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: ba
 def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
     """Return a random variant of each picture [n, height, width, channels], as an ImageDataGenerator, `limits`, allows.
 
-    All changes together are one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
+    All changes combine into one affine map: pixel (x, y) of a variant comes from (a x + b y + right, c x + d y + down).
     """
     def between(low: float, high: float) -> tf.Tensor:
         return rng.uniform([tf.shape(pictures)[0]], low, high)
@@ -193,9 +193,9 @@ def augment(pictures: tf.Tensor, rng: tf.random.Generator, limits) -> tf.Tensor:
     turn, shear = (between(-limit, limit) * np.pi / 180 for limit in (limits.rotation_range, limits.shear_range))
     shift_x, shift_y = (between(-limit, limit) * (size if limit < 1 else 1)  # below 1 a share, otherwise pixels
                         for limit, size in ((limits.width_shift_range, width), (limits.height_shift_range, height)))
-    zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # below 0 it mirrors
+    zoom_x, zoom_y = (between(*limits.zoom_range) * (tf.sign(between(-1, 1)) if flip else 1)  # negative: flips
                       for flip in (limits.horizontal_flip, limits.vertical_flip))
-    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # it turns about the middle (u, v)
+    cos, sin, u, v = tf.cos(turn), tf.sin(turn), (width - 1) / 2, (height - 1) / 2  # rotates about the middle (u, v)
     a, b, c, d = zoom_x * cos, -zoom_y * tf.sin(turn + shear), zoom_x * sin, zoom_y * tf.cos(turn + shear)
     right, down = u - a * u - b * v + cos * shift_x - sin * shift_y, v - c * u - d * v + sin * shift_x + cos * shift_y
     return tf.keras.ops.image.affine_transform(
@@ -221,7 +221,7 @@ def draw_batch(batch: tuple, file: Path) -> None:
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best accuracy."""
+    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best validation."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):

@@ -1,7 +1,7 @@
 """Lesson 8: dogs and cats - real photographs, and a network that overfits.
 
-You learn to recognise overfitting, when a network memorises its training pictures instead of learning from them, in the
-curves of accuracy and loss; and to do something about it: --augment shows it ever new variants of these pictures.
+You learn to recognise overfitting in the curves of accuracy and loss: the network memorises its training pictures
+instead of learning from them. And you learn to counter it: --augment shows the network new variants in each epoch.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
   python TF_Dogs_Cats.py                         # train, and see it overfit
@@ -97,7 +97,7 @@ def main(arguments: argparse.Namespace) -> None:
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs, shuffle=False, callbacks=[
         tf.keras.callbacks.ModelCheckpoint(output / "model.keras", monitor="val_accuracy", save_best_only=True),
         tf.keras.callbacks.CSVLogger(output / "history.csv"),
-    ]).history  # shuffle=False: the pictures come in a new order anyway
+    ]).history  # shuffle=False: the pictures are shuffled already
     seconds = time.perf_counter() - start
 
     # Both curves together show what one number cannot: how far the network has merely memorised its training pictures.
@@ -125,7 +125,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--augment", action="store_true", help="train on random variants of the training pictures")
     parser.add_argument("--plain", action="store_true", help="train as the original course does (slower)")
     parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="no download: the folder of train and validation, or lesson 10's")
+    parser.add_argument("--data-dir", type=Path, help="folder that holds train and validation, or lesson 10's")
     parser.add_argument("--output-dir", type=Path, help="(outputs/TF_Dogs_Cats, with --augment TF_Dogs_Cats_augmented)")
     parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="only classify these pictures")
     arguments = parser.parse_args()

@@ -132,7 +132,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, metavar="FILE", help="no download: weights of InceptionV3 without top")
     parser.add_argument("--plain", action="store_true", help="train as the original course does (slower)")
     parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="no download: the folder of train and validation, or lesson 10's")
+    parser.add_argument("--data-dir", type=Path, help="folder that holds train and validation, or lesson 10's")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
     parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="only classify these pictures")
     return parser.parse_args()

@@ -97,7 +97,7 @@ def main(arguments: argparse.Namespace) -> None:
         StopAtAccuracy(STOP_AT),
         tf.keras.callbacks.ModelCheckpoint(output / "model.keras"),
         tf.keras.callbacks.CSVLogger(output / "history.csv"),
-    ]).history  # shuffle=False: the pictures come in a new order anyway
+    ]).history  # shuffle=False: the pictures are shuffled already
     seconds = time.perf_counter() - start
 
     draw_curves({"happy or sad": history}, output / "curves.png")

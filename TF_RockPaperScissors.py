@@ -95,7 +95,7 @@ def main(arguments: argparse.Namespace) -> None:
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs, shuffle=False, callbacks=[
         tf.keras.callbacks.ModelCheckpoint(output / "model.keras", monitor="val_accuracy", save_best_only=True),
         tf.keras.callbacks.CSVLogger(output / "history.csv"),
-    ]).history  # shuffle=False: the pictures come in a new order anyway
+    ]).history  # shuffle=False: the pictures are shuffled already
     seconds = time.perf_counter() - start
     draw_curves({"rock, paper, scissors": history}, output / "curves.png")
 

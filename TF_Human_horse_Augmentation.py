@@ -48,7 +48,7 @@ AUGMENTATION = {  # how far ImageDataGenerator may change a training picture, at
     "rotation_range": 40,  # rotate by up to 40 degrees to either side
     "width_shift_range": 0.2, "height_shift_range": 0.2,  # shift by up to a fifth of the width and of the height
     "shear_range": 0.2,  # slant by up to 0.2 degrees, which is next to nothing: kept from the course
-    "zoom_range": 0.2,  # enlarge or reduce by about a fifth at most, width and height independently
+    "zoom_range": 0.2,  # enlarge by up to a quarter, reduce by up to a sixth, width and height independently
     "horizontal_flip": True,  # flip half of the pictures: a horse that faces left is still a horse
     "fill_mode": "nearest",  # what comes in from beyond the border repeats its pixels
 }
@@ -91,7 +91,7 @@ def main(arguments: argparse.Namespace) -> None:
         use_bfloat16_where_native()
         training, validation = keep_in_memory(training, augment), keep_in_memory(validation)
     draw_batch(next(iter(training)), output / "pictures.png")  # look at the data before you train on them
-    draw_variants(load_picture(min((folders[0] / "horses").iterdir())), generator(**AUGMENTATION), output)
+    draw_variants(load_picture(min(folders[0].glob("horses/*.[jJpP]*[gG]"))), generator(**AUGMENTATION), output)
 
     model = build_model()
     model.summary()

@@ -118,9 +118,9 @@ def diagnose(history: dict) -> str:
     if np.isnan(val_loss).any():
         return "there was no validation set, so nobody can tell whether it memorised."
     turn, training, validation = np.argmin(val_loss), np.median(loss[-5:]), np.median(val_loss[-5:])
-    words = (f"validation loss was lowest in epoch {turn + 1}, {val_loss[turn]:.3f}, and accuracy best in epoch "
-             f"{np.argmax(history['val_accuracy']) + 1}; last five, median: {validation:.3f}, training {training:.3f}")
-    if validation > 1.1 * val_loss[turn] and validation > 1.1 * training:
+    words = (f"accuracy was best in epoch {np.argmax(history['val_accuracy']) + 1}, validation loss lowest in epoch "
+             f"{turn + 1}, {val_loss[turn]:.3f}; median over the last five {validation:.3f}, training {training:.3f}")
+    if validation > 1.1 * max(val_loss[turn], training) and turn + 1 < len(val_loss):
         return f"{words}: overfitting, stop at epoch {turn + 1}."
     if val_loss[-1] == val_loss[turn] < 0.98 * val_loss[-3:][0]:  # the last is the lowest, by a margin
         return f"{words}: still falling, train longer."
@@ -170,9 +170,9 @@ def compare_histories(files: list[Path], target: Path) -> None:
         try:
             table = np.atleast_1d(np.genfromtxt(file, delimiter=",", names=True))
             histories[str(file.parent)] = {name: table[name] for name in table.dtype.names}
-        except (IndexError, TypeError, ValueError):
+            print(f"{file}: {diagnose(histories[str(file.parent)])}")
+        except (IndexError, KeyError, TypeError, ValueError):
             sys.exit(f"{file} is not the history.csv of a run that has finished an epoch.")
-        print(f"{file}: {diagnose(histories[str(file.parent)])}")
     draw_turns(histories, target)
     plt.show()
 

@@ -120,9 +120,9 @@ def load_digit(file: Path) -> np.ndarray:
     ink = np.abs(pixels - np.median(pixels))  # most of the picture is paper: it becomes black, whatever its grey was
     ink = np.uint8(255 * np.where(ink < ink.max() / 4, 0, ink) / max(ink.max(), 1))  # as do its shadows and its grain
     digit = Image.fromarray(ink)
-    digit = np.float32(ImageOps.expand(ImageOps.pad(digit.crop(digit.getbbox()), (20, 20)), 4))  # crop to the ink
+    digit = np.float32(ImageOps.expand(ImageOps.pad(ImageOps.expand(digit.crop(digit.getbbox()), 4), (20, 20)), 4))
     shift = [round(13.5 - np.average(np.arange(28), weights=digit.sum(axis) + 1e-9)) for axis in (1, 0)]
-    return np.roll(digit, shift, (0, 1))[..., np.newaxis]  # moves its centre of mass to the middle
+    return np.roll(digit * 255 / max(digit.max(), 1), shift, (0, 1))[..., np.newaxis]  # centre of mass to the middle
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # before TensorFlow is imported, as the lessons do by default
-os.environ["MPLBACKEND"] = "agg"
+os.environ.update(MPLBACKEND="agg", PYTHONWARNINGS="ignore:FigureCanvasAgg")  # agg shows nothing, and warns of it
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-")  # an empty cache
 os.environ["no_proxy"] = "127.0.0.1"
 

@@ -32,7 +32,7 @@ def test_first_run_downloads_and_the_second_needs_no_server(run, serve, drawn, c
     address = serve(drawn / "archives")
     first = run(SCRIPT, *ONCE, text=from_server(address))
     assert first.code == 0 and "Downloading data from" in first.out, first.err
-    assert "give it more --epochs" in first.out  # it did not get there in one
+    assert "train for more --epochs" in first.out  # it did not get there in one
     second = run(SCRIPT, *ONCE, text=from_server(NOWHERE))
     assert second.code == 0 and "Downloading" not in second.out, second.err
     assert [path.name for path in cache.iterdir()] == ["happy-or-sad"]  # no archive, no unfinished folder

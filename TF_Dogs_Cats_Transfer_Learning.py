@@ -103,7 +103,7 @@ def main(arguments: argparse.Namespace) -> None:
     model.compile(optimizer=tf.keras.optimizers.RMSprop(1e-4), loss="binary_crossentropy", metrics=["accuracy"])
     saver = tf.keras.callbacks.ModelCheckpoint(output / "model.keras", "val_accuracy", mode="max", save_best_only=True)
     saver.set_model(whole)
-    saver.set_model = lambda _: None  # `fit` would have it save the head, which is trained: it shall save the whole
+    saver.set_model = lambda _: None  # `fit` would have it save the head, which is trained: it must save the whole
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs, steps_per_epoch=steps,
                         callbacks=[saver, tf.keras.callbacks.CSVLogger(output / "history.csv")], shuffle=False).history
     seconds = time.perf_counter() - start
@@ -244,7 +244,7 @@ def draw_batch(batch: tuple, file: Path) -> None:
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best validation."""
+    """Draw accuracy and loss by epoch: training dashed, validation solid, a star at the best validation accuracy."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):

@@ -96,7 +96,7 @@ def main(arguments: argparse.Namespace) -> None:
     ]).history  # shuffle=False: the pictures are shuffled already
     seconds = time.perf_counter() - start
 
-    # Validation accuracy is lower: its pictures have plain white backgrounds, those for training landscapes.
+    # Validation accuracy is lower, perhaps because its pictures have white backgrounds, those for training landscapes.
     draw_curves({"horses or humans": history}, output / "curves.png")
     save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))
     plt.show()
@@ -195,7 +195,7 @@ def draw_batch(batch: tuple, file: Path) -> None:
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best validation."""
+    """Draw accuracy and loss by epoch: training dashed, validation solid, a star at the best validation accuracy."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):

@@ -150,7 +150,7 @@ def draw_judgement(x: np.ndarray, y: np.ndarray, scores: np.ndarray, matrix: np.
     groups = np.minimum(confidence * 10, 9).astype(int)  # 0 to 9: confidence 0..10%, 10..20%, ... 90..100%
     counts, middles = np.bincount(groups, minlength=10), np.arange(0.05, 1, 0.1)  # pictures in each group
     right, promised = (np.bincount(groups, part, 10) / np.maximum(counts, 1) for part in (predicted == y, confidence))
-    axis.bar_label(axis.bar(middles, right, 0.09, label="share of right ones"), counts, label_type="center", color="w")
+    axis.bar_label(axis.bar(middles, right, 0.09, label="share correct"), counts, label_type="center", color="w")
     axis.plot(middles[counts > 0], promised[counts > 0], "kD--", label="mean confidence: what is promised")
     axis.set(title=f"Above 90%: promised {promised[9]:.1%}, right {right[9]:.1%}", xlabel="confidence", ylim=(0, 1.1))
     axis.legend(loc="upper left")
@@ -167,12 +167,12 @@ def compare_histories(files: list[Path], target: Path) -> None:
     """Draw the history.csv of other runs on common axes, named by their folders, and say what each of them shows."""
     histories = {}
     for file in files:
-        try:
-            table = np.atleast_1d(np.genfromtxt(file, delimiter=",", names=True))
-            histories[str(file.parent)] = {name: table[name] for name in table.dtype.names}
-            print(f"{file}: {diagnose(histories[str(file.parent)])}")
-        except (IndexError, KeyError, TypeError, ValueError):
+        lines = file.read_text(errors="replace").splitlines()
+        if len(lines) < 2 or not lines[0].startswith("epoch,"):
             sys.exit(f"{file} is not the history.csv of a run that has finished an epoch.")
+        table = np.atleast_1d(np.genfromtxt(lines, delimiter=",", names=True))
+        histories[str(file.parent)] = {name: table[name] for name in table.dtype.names}
+        print(f"{file}: {diagnose(histories[str(file.parent)])}")
     draw_turns(histories, target)
     plt.show()
 

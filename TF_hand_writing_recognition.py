@@ -118,9 +118,9 @@ def load_digit(file: Path) -> np.ndarray:
     """Return a photographed digit [28, 28, 1] (0..255) like MNIST's: white on black, 20 pixels long, centred."""
     pixels = np.float32(load_grey(file, 280)[..., 0])
     ink = np.abs(pixels - np.median(pixels))  # most of the picture is paper: it becomes black, whatever its grey was
-    ink = np.uint8(255 * np.where(ink < ink.max() / 4, 0, ink) / max(ink.max(), 1))  # as do its shadows and its grain
-    digit = Image.fromarray(ink)
-    digit = np.float32(ImageOps.expand(ImageOps.pad(ImageOps.expand(digit.crop(digit.getbbox()), 4), (20, 20)), 4))
+    digit = Image.fromarray(np.uint8(255 * np.where(ink < ink.max() / 4, 0, ink) / max(ink.max(), 1)))  # no shadows
+    digit = ImageOps.expand(digit.crop(digit.getbbox()), 4)  # the digit alone; a border keeps a thin 1 from vanishing
+    digit = np.float32(ImageOps.expand(ImageOps.pad(digit, (20, 20)), 4))  # 20x20 pixels, in the middle of 28x28
     shift = [round(13.5 - np.average(np.arange(28), weights=digit.sum(axis) + 1e-9)) for axis in (1, 0)]
     return np.roll(digit * 255 / max(digit.max(), 1), shift, (0, 1))[..., np.newaxis]  # centre of mass to the middle
 
@@ -199,7 +199,7 @@ def draw_batch(batch: tuple, file: Path) -> None:
 
 
 def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss over the epochs: training dashed, validation solid, a star at the best validation."""
+    """Draw accuracy and loss by epoch: training dashed, validation solid, a star at the best validation accuracy."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axis, name in zip(axes, ("accuracy", "loss")):
         for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):

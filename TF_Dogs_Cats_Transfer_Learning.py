@@ -96,14 +96,14 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"Extracting the features of {VARIANTS} variants of each training picture ...")
         pictures, validation = keep_in_memory(training, augment), extract_features(base, keep_in_memory(validation))
         model, training = head, extract_features(base, pictures)
-        for _ in range(VARIANTS - 1):
+        for _ in range(VARIANTS - 1):  # each pass over `pictures` augments them anew
             training = training.concatenate(extract_features(base, pictures))
         training = training.repeat()  # `steps_per_epoch` ends an epoch when each picture has been shown once
-    # A tenth of lesson 8's learning rate: the features of the base are good already, and large steps would overshoot.
+    # A tenth of lesson 8's learning rate: each step moves 38.5 million new weights at once, and easily goes too far.
     model.compile(optimizer=tf.keras.optimizers.RMSprop(1e-4), loss="binary_crossentropy", metrics=["accuracy"])
     saver = tf.keras.callbacks.ModelCheckpoint(output / "model.keras", "val_accuracy", mode="max", save_best_only=True)
     saver.set_model(whole)
-    saver.set_model = lambda _: None  # `fit` would have it save the head, which is trained: it must save the whole
+    saver.set_model = lambda _: None  # otherwise `fit` hands it the model that it trains, the head, to save
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs, steps_per_epoch=steps,
                         callbacks=[saver, tf.keras.callbacks.CSVLogger(output / "history.csv")], shuffle=False).history
     seconds = time.perf_counter() - start

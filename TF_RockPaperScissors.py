@@ -99,7 +99,8 @@ def main(arguments: argparse.Namespace) -> None:
     seconds = time.perf_counter() - start
     draw_curves({"rock, paper, scissors": history}, output / "curves.png")
 
-    # One number for three classes hides which of them are confused. The prediction is the most probable class.
+    # One number for three classes hides which of them are confused. The most probable class counts. (`islice` takes one
+    # pass: Keras's generator never ends.)
     best = tf.keras.models.load_model(output / "model.keras")
     batches = [(best.predict_on_batch(pictures), labels) for pictures, labels in islice(validation, len(validation))]
     predicted = np.concatenate([np.argmax(scores, axis=1) for scores, _ in batches])

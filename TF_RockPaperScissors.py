@@ -8,8 +8,8 @@ to read a confusion matrix: which class is taken for which?
   python TF_RockPaperScissors.py --epochs 5 --output-dir outputs/try   # a shorter try
   python TF_RockPaperScissors.py --predict my_hand.jpg                 # your own hand, against a white background
 
-Expect an accuracy of about .99 on the test hands after seven minutes, or forty without bfloat16, on a two-core
-CPU. 230 MB is downloaded once. The hands were rendered by Laurence Moroney (CC BY 2.0).
+Expect a validation accuracy of about .99 after seven minutes, or forty without bfloat16, on a two-core CPU.
+230 MB is downloaded once. The hands were rendered by Laurence Moroney (CC BY 2.0).
 """
 # /// script
 # requires-python = ">=3.11,<3.14"

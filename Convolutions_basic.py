@@ -1,14 +1,15 @@
 """Lesson 3: what a convolution does to a picture - with NumPy alone, no network and no TensorFlow.
 
-You learn to slide a 3x3 filter over a picture, to see what it looks for, to normalise it, and to halve the width
-and height with 2x2 max pooling.
+You learn to slide a 3x3 filter over a picture, to see what it responds to, to normalise it, and to
+halve the width and the height with 2x2 max pooling.
 
   python -m pip install numpy matplotlib pillow
-  python Convolutions_basic.py                                   # all named filters, on a portrait that is bundled
-  python Convolutions_basic.py --image my.jpg                    # on your own picture
-  python Convolutions_basic.py --filter -1 0 1 -2 0 2 -1 0 1     # a filter of your own, row by row
+  python Convolutions_basic.py                                 # all named filters, on a portrait
+  python Convolutions_basic.py --image my.jpg                  # on your own picture
+  python Convolutions_basic.py --filter -1 0 1 -2 0 2 -1 0 1   # a filter of your own, row by row
 
-Expect two figures after a few seconds. The portrait, of Grace Hopper, comes with matplotlib: nothing is downloaded.
+Expect two figures after a few seconds. The portrait, of Grace Hopper, comes with matplotlib:
+nothing is downloaded.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -16,13 +17,18 @@ Expect two figures after a few seconds. The portrait, of Grace Hopper, comes wit
 # ///
 
 import argparse
+import contextlib
+import os
 import sys
 from pathlib import Path
+
+if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
+    del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import cbook
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FILTERS = {
     "identity": [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
@@ -36,10 +42,13 @@ FILTERS = {
 }
 
 
-def convolve_by_definition(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Return the filtered picture [height - 2, width - 2]: the definition, term by term."""
+def convolve_by_definition(pixels, kernel):
+    """Return the filtered picture [height - 2, width - 2]: the definition, term by term.
+
+    pixels: a grey picture [height, width]. kernel: the nine numbers of the filter [3, 3].
+    """
     height, width = pixels.shape
-    result = np.zeros((height - 2, width - 2))  # the pixels at the border have no neighbours on one side
+    result = np.zeros((height - 2, width - 2))  # pixels at the border lack neighbours on one side
     for row in range(height - 2):
         for column in range(width - 2):
             for i in range(3):
@@ -48,76 +57,162 @@ def convolve_by_definition(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray
     return result
 
 
-def convolve(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Return the same as `convolve_by_definition`, over a hundred times as fast: NumPy does the loops."""
-    windows = np.lib.stride_tricks.sliding_window_view(pixels, kernel.shape)  # [height - 2, width - 2, 3, 3], no copy
-    return np.einsum("hwij,ij->hw", windows, kernel)
+def convolve(pixels, kernel):
+    """Return the same as `convolve_by_definition`, much faster: NumPy does two of the loops."""
+    height, width = pixels.shape
+    result = np.zeros((height - 2, width - 2))
+    for i in range(3):
+        for j in range(3):
+            shifted = pixels[i:i + height - 2, j:j + width - 2]  # one neighbour of every pixel
+            result += kernel[i, j] * shifted
+    return result
 
 
-def normalising_weight(kernel: np.ndarray) -> float:
-    """Return the factor that makes a filter sum to 1, which keeps the brightness; 1 if it sums to 0 or 1 already."""
+def normalising_weight(kernel):
+    """Return the factor that makes a filter sum to 1, which keeps the brightness of a picture.
+
+    It is 1 if the filter sums to 1 already, or to 0: then it shows only changes.
+    """
     total = kernel.sum()
-    return 1.0 if np.isclose(total, 0) or np.isclose(total, 1) else 1 / total
+    if np.isclose(total, 0) or np.isclose(total, 1):
+        return 1.0
+    return 1 / total
 
 
-def max_pool(pixels: np.ndarray) -> np.ndarray:
-    """Return the largest value of each 2x2 square [height // 2, width // 2]; an odd last row or column is dropped."""
-    height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
-    return pixels[:height * 2, :width * 2].reshape(height, 2, width, 2).max(axis=(1, 3))
+def max_pool(pixels):
+    """Return the largest of each 2x2 block [height // 2, width // 2], without an odd last row."""
+    height = pixels.shape[0] // 2
+    width = pixels.shape[1] // 2
+    even = pixels[:height * 2, :width * 2]
+    blocks = even.reshape(height, 2, width, 2)
+    return blocks.max(axis=(1, 3))
 
 
-def main(arguments: argparse.Namespace) -> None:
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    with Image.open(arguments.image or cbook.get_sample_data("grace_hopper.jpg")) as picture:
-        picture.thumbnail((1024, 1024))  # shrinks a larger picture to fit
-        original = np.asarray(ImageOps.exif_transpose(picture).convert("L"), dtype=float)  # grey, 0..255, upright
+def main(arguments):
+    output = arguments.output_dir
+    prepare_figures()
+    output.mkdir(parents=True, exist_ok=True)
+
+    # 1. Open the picture in grey: an array [height, width] of numbers, 0 (black) to 255.
+    file = arguments.image or cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    picture = open_picture(file).convert("L")
+    picture.thumbnail((1024, 1024))  # shrinks a larger picture
+    original = np.asarray(picture, dtype=float)
+    if min(original.shape) < 4:
+        sys.exit(f"{file} has only {picture.width} x {picture.height} pixels, at most 1024 wide "
+                 "and high: too few for a filter. Choose another picture.")
+    print(f"{file} is an array {original.shape}.")
+
+    # 2. Apply each filter. Its weight keeps the brightness. A screen shows nothing darker than
+    #    black or brighter than white, so what is below 0 or above 255 is clipped.
     filters = dict(FILTERS)
     if arguments.filter:
         filters["your own filter"] = np.reshape(arguments.filter, (3, 3))
     pictures = {"original": original}
     for name, rows in filters.items():
         kernel = np.array(rows, dtype=float)
-        result = convolve(original, kernel) * normalising_weight(kernel)
-        pictures[name] = result.clip(0, 255)  # a screen shows nothing darker than black or brighter than white
-        print(f"{name:23} sum {kernel.sum():2g}, weight {normalising_weight(kernel):.3f}: "
+        weight = normalising_weight(kernel)
+        result = convolve(original, kernel) * weight
+        pictures[name] = result.clip(0, 255)
+        print(f"{name:23} sum {kernel.sum():2g}, weight {weight:.3f}: "
               f"values of {result.min():5.0f} to {result.max():4.0f} before clipping")
+    draw_pictures(pictures, "A picture, and what filters make of it", output / "filters.png")
 
-    # Pooling keeps the largest of four values, so what a filter has found is still there in a quarter of the pixels.
-    draw_pictures(pictures, "Original and filtered pictures", arguments.output_dir / "filters.png")
-    draw_pictures({name: max_pool(pixels) for name, pixels in pictures.items()}, "After 2x2 max pooling",
-                  arguments.output_dir / "pooled.png")
-    print(f"The figures are in {arguments.output_dir}.")
+    # 3. Pool. The largest of four values stays, so what a filter has found is still there, in a
+    #    quarter of the pixels.
+    pooled = {}
+    for name, pixels in pictures.items():
+        pooled[name] = max_pool(pixels)
+    draw_pictures(pooled, "The same after 2x2 max pooling", output / "pooled.png")
+    print(f"The figures are in {output}.")
     plt.show()
 
 
-def draw_pictures(pictures: dict[str, np.ndarray], title: str, file: Path) -> None:
-    """Draw greyscale pictures (0..255) side by side, with name and size above each and axes in pixels."""
-    figure, axes = plt.subplots(2, 5, figsize=(15, 8), layout="constrained")
-    figure.suptitle(title, fontsize=18)
+def draw_pictures(pictures, title, file):
+    """Draw grey pictures [height, width], 0 to 255, with their names and axes in pixels."""
+    figure, axes = plt.subplots(2, 5, figsize=(14, 8))
+    figure.suptitle(title)
     for axis, (name, pixels) in zip(axes.flat, pictures.items()):
         axis.imshow(pixels, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(f"{name}\n{pixels.shape[1]} x {pixels.shape[0]}")
+        axis.set_title(name.replace("show edges ", "show edges\n"))
     for axis in axes.flat[len(pictures):]:
         axis.axis("off")
     figure.savefig(file)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, metavar="FILE", help="a picture to use instead of the portrait")
-    parser.add_argument("--filter", type=float, nargs=9, metavar="N", help="nine numbers, row by row: your own filter")
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs", "Convolutions_basic"), help="(%(default)s)")
+# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# --------------------------------------------------------------------------------------------------
+
+
+def prepare_figures():
+    """Set the size of all text in figures, and let matplotlib arrange what is in them."""
+    plt.rcParams["font.size"] = 14
+    plt.rcParams["figure.constrained_layout.use"] = True
+    plt.rcParams["text.parse_math"] = False
+
+
+def open_picture(file):
+    """Return the picture in `file` as an RGB picture of 8 bits, upright, on white paper.
+
+    Raises OSError, with a sentence that names the file, if it cannot be read.
+    """
+    if not Path(file).is_file():
+        raise OSError(f"There is no file {file}.")
+    try:
+        picture = Image.open(file)
+        picture.load()
+        with contextlib.suppress(Exception):  # an Exif header that cannot be read: no rotation
+            picture = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith("I"):  # 16 bits, black 0 and white 65,535
+            pixels = np.asarray(picture)
+            if pixels.min() < 0 or pixels.max() > 65535:
+                raise ValueError("it has more than 16 bits a pixel")
+            picture = Image.fromarray(np.uint8(pixels // 257))
+        if picture.mode == "F":
+            raise ValueError("its pixels are not whole numbers")
+        if picture.has_transparency_data:
+            paper = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
+        return picture.convert("RGB")
+    except UnidentifiedImageError:
+        reason = "its format is unknown"
+    except Image.DecompressionBombError:
+        reason = "it has too many pixels: make it smaller"
+    except Exception as error:  # Pillow raises many kinds
+        reason = str(error)
+    raise OSError(f"{file} cannot be read as a picture ({reason}). Save it as JPEG or PNG, or "
+                  "leave it out.")
+
+
+def path(text):
+    """Return `text` as a path; a `~` at its beginning is the home folder."""
+    return Path(text).expanduser()
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False)
+    parser.add_argument("--image", type=path, metavar="FILE",
+                        help="a picture of your own instead of the portrait")
+    parser.add_argument("--filter", type=float, nargs=9, metavar="N",
+                        help="nine numbers, row by row: a filter of your own")
+    parser.add_argument("--output-dir", type=path, default=Path("outputs", "Convolutions_basic"),
+                        help="for the figures (%(default)s)")
     return parser.parse_args()
 
 
-# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
-# --------------------------------------------------------------------------------------------------------------------
-
-
 if __name__ == "__main__":
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no such method, and needs none
+        sys.stdout.reconfigure(errors="backslashreplace")  # for letters that a terminal lacks
     try:
         main(parse_arguments())
     except KeyboardInterrupt:
         sys.exit("Stopped.")
-    except OSError as error:  # no such file, an unreadable picture, a full disk, a protected folder
+    except OSError as error:  # a file that is no picture, a full disk, a protected folder
         sys.exit(str(error))
+    except RuntimeError as error:
+        if "NaN or Inf loss" not in str(error):  # what TerminateOnNaN says
+            raise
+        sys.exit("The loss is no longer a number: the steps of the training are too large. Use a "
+                 "smaller learning rate.")

@@ -1,15 +1,17 @@
-"""Lesson 9: how a picture changes on its way through the network of lesson 8.
+"""Lesson 9: how a picture changes on its way through the network of lesson 8, and where it looked.
 
-You learn to build a second model from the layers of a trained one, to read the output of each layer, and to count the
-zeros: the deeper the convolution, the fewer the places where its filters respond.
+You learn to build a second model from the layers of a trained one, to read the output of each
+layer, and to count its zeros. And you ask which part of the picture decided, with Grad-CAM
+(Selvaraju et al. 2017).
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow
-  python TF_Dogs_Cats.py                                # lesson 8 first: it trains the network
-  python TF_Dogs_Cats_Visualization.py                  # a random photograph, layer by layer
-  python TF_Dogs_Cats_Visualization.py --image my_pet.jpg
+  python TF_Dogs_Cats.py                                    # lesson 8 first: trains the network
+  python TF_Dogs_Cats_Visualization.py                      # a random photograph
+  python TF_Dogs_Cats_Visualization.py --image my_pet.jpg   # your own
   python TF_Dogs_Cats_Visualization.py --model outputs/TF_Human_horse/model.keras --image me.jpg
 
-Expect two figures after about ten seconds. The script works with the networks of lessons 5, 6, 8, 11 and 13.
+Expect three figures after about ten seconds. The script works with the networks of lessons 5, 6, 8,
+11 and 13.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -17,114 +19,374 @@ Expect two figures after about ten seconds. The script works with the networks o
 # ///
 
 import argparse
+import contextlib
 import os
 import random
+import socket
 import sys
+import tempfile
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log; 0 shows all of it
+os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
+os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions on every processor
+if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
+    del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tensorflow.keras import layers
 
-RESCALE = 1 / 255  # pixels 0..255 become 0..1, as in the training of these networks
+NAME = "TF_Dogs_Cats_Visualization"  # of this lesson, and of its network
+RESCALE = 1 / 255  # turns bytes, 0 to 255, into 0 to 1, as in the training of these networks
 COLUMNS = 16  # filters of each layer that the figure shows
 
 
-def main(arguments: argparse.Namespace) -> None:
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        model = tf.keras.models.load_model(arguments.model)
-    except Exception as error:
-        sys.exit(f"{error} Run lesson 8 first (python TF_Dogs_Cats.py), or choose another trained model with --model.")
+def main(arguments):
+    output = arguments.output_dir
+    set_up(seed=1, precision="float32")
+    output.mkdir(parents=True, exist_ok=True)
 
-    # A second model with the same layers and weights, but with an output after each convolution and each pooling.
-    kinds = tf.keras.layers.Conv2D, tf.keras.layers.MaxPooling2D
-    layers = [layer for layer in model.layers if isinstance(layer, kinds)]
-    if len(layers) < 2 or model.input_shape[-1] != 3:
-        sys.exit(f"{arguments.model} needs colour pictures and two layers that convolve or pool: choose another.")
+    # 1. Load the trained network, and a picture: of the size, and scaled, as in its training.
+    model, classes = load_trained(arguments.model)
     file = arguments.image or choose_photograph(arguments.data_dir, arguments.seed)
-    # Resize the picture to the network's input by taking the nearest pixels, as in training.
-    with Image.open(file) as photograph:
-        upright = ImageOps.exif_transpose(photograph).convert("RGB")
-        picture = np.asarray(upright.resize(model.input_shape[2:0:-1], Image.Resampling.NEAREST))
-    look_inside = tf.keras.Model(model.inputs, [layer.output for layer in layers])
-    outputs = look_inside.predict(picture[np.newaxis] * RESCALE, verbose=0)  # a batch of one picture
-    maps = {layer.name: np.float32(output[0]) for layer, output in zip(layers, outputs)}  # [height, width, filters]
+    picture = load_picture(file, model.input_shape[1:])
+    batch = picture[np.newaxis] * np.float32(RESCALE)  # a batch of one picture
+    print(f"{file} becomes a batch of one: {batch.shape}.")
 
-    # relu turns every negative value into 0: the filter has not found its pattern there. A filter that is 0 everywhere
-    # is called dead, although it may respond to another picture.
-    zeros = {name: float(np.mean(layer_maps == 0)) for name, layer_maps in maps.items()}
-    dead = {name: int(np.sum(~layer_maps.any(axis=(0, 1)))) for name, layer_maps in maps.items()}
-    print(f"{file} on its way through {arguments.model}")
-    for name, layer_maps in maps.items():
-        print(f"  {name:18} {str(layer_maps.shape):15} {zeros[name]:5.0%} zeros, dead filters: {dead[name]}")
-    draw_representations(picture, maps, arguments.output_dir / "dog_intermediate representation.png")
-    draw_sparsity(zeros, dead, arguments.output_dir / "sparsity.png")
-    print(f"The figures are in {arguments.output_dir}.")
+    # 2. Build a second model from the same layers, with the same weights, but with an output after
+    #    each convolution and each pooling. Each output has a map [height, width] for each filter.
+    outputs = []
+    names = []
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            outputs.append(layer.output)
+            names.append("convolution")
+        elif isinstance(layer, layers.MaxPooling2D):
+            outputs.append(layer.output)
+            names.append("pooling")
+    if len(outputs) < 2:
+        sys.exit(f"{arguments.model} has no convolutions: choose the network of lesson 5, 6, 8, 11 "
+                 "or 13 with --model.")
+    look_inside = tf.keras.Model(model.inputs, outputs)
+    all_maps = []
+    for maps in look_inside.predict(batch, verbose=0):
+        all_maps.append(np.float32(maps[0]))  # [height, width, filters]
+
+    # 3. Count the zeros. relu turns every negative value into 0: there the filter has not found its
+    #    pattern. A filter that is 0 everywhere is called dead, although it may respond to another
+    #    picture.
+    zeros = []
+    for name, maps in zip(names, all_maps):
+        zeros.append(np.mean(maps == 0))
+        strongest = maps.max(axis=(0, 1))  # the strongest response of each filter
+        dead = np.sum(strongest == 0)
+        print(name, maps.shape, f"{zeros[-1]:.0%} zeros, {dead} dead filters")
+    draw_representations(picture, names, all_maps, output / "dog_intermediate representation.png")
+    draw_sparsity(names, zeros, output / "sparsity.png")
+
+    # 4. Ask where it looked. Which places of the last convolution's maps raise the score of the
+    #    class that was predicted, and how much?
+    scores = model.predict(batch, verbose=0)[0]
+    if len(scores) == 1:  # the probability of label 1 alone
+        scores = np.array([1 - scores[0], scores[0]])
+    label = np.argmax(scores)
+    title = f"{classes[label]} ({scores[label]:.1%})"
+    heat = grad_cam(model, batch, label)
+    print(f"Predicted: {title}.")
+    draw_heat(picture, heat, title, output / "grad_cam.png")
+    print(f"The figures are in {output}.")
     plt.show()
 
 
-def choose_photograph(folder: Path | None, seed: int | None) -> Path:
-    """Return a random photograph from `folder` or its subfolders, by default from the download of lesson 8."""
-    cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "datasets", "cats_and_dogs_filtered")
-    photographs = sorted((folder or cache).rglob("*.[jJpP]*[gG]"))  # .jpg, .jpeg, .png, in capitals too
+def load_trained(file):
+    """Return a trained network and the names of its classes."""
+    if not file.exists():
+        sys.exit(f"There is no {file}. Run lesson 8 first (python TF_Dogs_Cats.py), or choose "
+                 "another trained network with --model.")
+    try:
+        model = tf.keras.models.load_model(file)
+        classes = (file.parent / "classes.txt").read_text(encoding="utf-8").splitlines()
+    except Exception as error:
+        sys.exit(f"{file} cannot be loaded ({error}). Train it again.")
+    return model, classes
+
+
+def choose_photograph(folder, seed):
+    """Return a random picture from `folder`, by default from the download of lesson 8."""
+    folder = folder or find_cache() / "cats_and_dogs_filtered"
+    photographs = find_pictures(folder)
     if not photographs:
-        sys.exit(f"There is no photograph in {folder or cache}: name a folder with --data-dir, or a file with --image.")
+        sys.exit(f"There is no picture in {folder}. Name a folder with --data-dir, or a file with "
+                 "--image.")
     return random.Random(seed).choice(photographs)
 
 
-def draw_representations(picture: np.ndarray, maps: dict[str, np.ndarray], file: Path) -> None:
-    """Draw `picture` [height, width, 3] and a row for each layer's maps [height, width, filters], scaled."""
-    figure, axes = plt.subplots(len(maps) + 1, 1, figsize=(16, 1.3 * (len(maps) + 2)), layout="constrained",
-                                height_ratios=[2] + [1] * len(maps), subplot_kw={"xticks": [], "yticks": []})
-    axes[0].imshow(picture * RESCALE)
-    for axis, (name, layer_maps) in zip(axes[1:], maps.items()):
-        height, width, filters = layer_maps.shape
-        strip = np.full((height, COLUMNS * width), np.nan)  # stays white where there are fewer filters than columns
-        for column in range(min(COLUMNS, filters)):
-            values = layer_maps[..., column]
-            deviation = values.std() or 1  # makes weak responses visible; `or 1`: no division by 0
-            strip[:, column * width:(column + 1) * width] = (values - values.mean()) / deviation if values.any() else -2
-        axis.imshow(strip, cmap="viridis", vmin=-2, vmax=2, interpolation="nearest")
-        for column in range(1, COLUMNS):
-            axis.axvline(column * width - 0.5, color="white", linewidth=2)
-        axis.set_ylabel(f"{name}\n{height} x {width} x {filters}", rotation=0, ha="right", va="center", fontsize=12)
-    figure.suptitle(f"Layer by layer: the first {COLUMNS} filters of each", fontsize=16)
+def draw_representations(picture, names, all_maps, file):
+    """Draw a picture, and below it a row for each layer with the maps of its first filters."""
+    rows = len(all_maps) + 1
+    ratios = [2.5] + [1] * len(all_maps)  # the picture gets more space
+    figure, axes = plt.subplots(rows, 1, figsize=(15, 1.4 * rows), height_ratios=ratios)
+    plt.setp(axes, xticks=[], yticks=[])
+    axes[0].imshow(picture)
+    for axis, name, maps in zip(axes[1:], names, all_maps):
+        height, width, filters = maps.shape
+        image = axis.imshow(join_maps(maps), cmap="inferno", interpolation="nearest")
+        axis.set_ylabel(f"{name}\n{height}x{width}\n{filters} filters",
+                        rotation=0, ha="right", va="center")
+    add_key(image, axes, "zero", "strongest\nresponse\nof the filter")
     figure.savefig(file)
 
 
-def draw_sparsity(zeros: dict[str, float], dead: dict[str, int], file: Path) -> None:
-    """Draw the share of zeros (0..1) in each layer's maps, with the number of dead filters beside it."""
-    figure, axis = plt.subplots(figsize=(10, 1.5 + 0.4 * len(zeros)), layout="constrained")
-    bars = axis.barh(list(zeros), list(zeros.values()))
-    axis.bar_label(bars, [f"{zeros[name]:.0%}, {dead[name]} dead filters" for name in zeros], padding=4)
+def join_maps(maps):
+    """Return the maps [height, width, filters] of a layer's first filters in one row, 0 to 1.
+
+    Each is divided by its largest value: zero stays zero, and the strongest response becomes 1.
+    """
+    strips = []
+    for column in range(COLUMNS):
+        values = maps[..., column]
+        largest = max(values.max(), 1e-9)  # a dead filter must not divide by zero
+        gap = np.full((len(maps), 1), np.nan)  # stays white
+        strips.extend([values / largest, gap])
+    return np.hstack(strips)
+
+
+def add_key(image, axes, low, high):
+    """Say beside the axes what the darkest and the brightest color mean."""
+    image.set_clim(0, 1)
+    key = plt.colorbar(image, ax=axes, shrink=0.5, ticks=[0, 1])
+    key.set_ticklabels([low, high])
+
+
+def draw_sparsity(names, zeros, file):
+    """Draw the share of zeros, 0 to 1, in the maps of each layer."""
+    figure, axis = plt.subplots(figsize=(8, 1.5 + 0.45 * len(zeros)))
+    rows = range(len(zeros))
+    bars = axis.barh(rows, zeros)
+    axis.bar_label(bars, fmt="{:.0%}", padding=4)
+    axis.set_yticks(rows, names)
     axis.invert_yaxis()
-    axis.set(title="How much of each layer is silent for this picture", xlabel="share of zeros", xlim=(0, 1.2))
+    axis.set_xlim(0, 1.1)
+    axis.set(title="How much of each layer is zero for this picture", xlabel="share of zeros")
     figure.savefig(file)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path("outputs", "TF_Dogs_Cats", "model.keras"), metavar="FILE",
-                        help="a trained network with convolutions (%(default)s)")
-    parser.add_argument("--image", type=Path, metavar="FILE", help="this picture instead of a random one")
-    parser.add_argument("--seed", type=int, help="random seed: the same number chooses the same picture")
-    parser.add_argument("--data-dir", type=Path, help="a folder with pictures, at any depth")
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
-    return parser.parse_args()
+def grad_cam(model, batch, label):
+    """Return how much each place of a picture raises the score of a class: [height, width], 0 to 1.
+
+    batch: one picture [1, height, width, 3], 0 to 1. The gradient says how much the score grows as
+    a map of the last convolution grows. Averaged over the map, it is the weight of this map. The
+    weighted sum of all maps, without what speaks against the class, is enlarged to the picture.
+    """
+    last = None
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            last = layer
+    # The score before sigmoid or softmax: a sure network's probability no longer changes, and has
+    # no gradient.
+    model.layers[-1].activation = tf.keras.activations.linear
+    look_inside = tf.keras.Model(model.inputs, [last.output, model.output])
+    with tf.GradientTape() as tape:
+        maps, scores = look_inside(batch)
+        if scores.shape[1] == 1:  # one score for two classes: what is for label 1 is against 0
+            scores = tf.concat([-scores, scores], axis=1)
+        score = scores[0, label]
+    gradients = tape.gradient(score, maps)
+    weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)  # one for each map
+    heat = tf.reduce_sum(maps * weights, axis=-1, keepdims=True)
+    heat = tf.nn.relu(heat)
+    heat = tf.image.resize(heat, batch.shape[1:3])  # [1, height, width, 1]
+    heat = heat[0, ..., 0].numpy()
+    return heat / max(heat.max(), 1e-9)
+
+
+def draw_heat(picture, heat, title, file):
+    """Draw a picture, and again with a heat map over it: bright is where the network looked."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.4))
+    for axis in [left, right]:
+        axis.axis("off")
+        axis.imshow(picture)
+    image = right.imshow(heat, cmap="inferno", alpha=0.6)
+    add_key(image, right, "no\ninfluence", "most for\nthis class")
+    left.set_title("the picture")
+    right.set_title(title)
+    figure.savefig(file)
 
 
 # The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
-# --------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
+
+
+def set_up(seed, precision=None):
+    """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
+
+    precision: "float32" or "mixed_bfloat16"; by default, the machine decides.
+    """
+    major, minor = tf.__version__.split(".")[:2]
+    if (int(major), int(minor)) < (2, 21):
+        sys.exit(f"This lesson needs TensorFlow 2.21, and this is {tf.__version__}. Install it: "
+                 'python -m pip install "tensorflow==2.21.*"')
+    socket.setdefaulttimeout(60)  # seconds without an answer end a download
+    prepare_figures()
+    tf.keras.backend.clear_session()
+    tf.keras.config.set_image_data_format("channels_last")
+    tf.keras.config.set_floatx("float32")
+    tf.keras.utils.set_random_seed(seed)
+    if precision is None:
+        precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
+    tf.keras.mixed_precision.set_global_policy(precision)
+
+
+def prepare_figures():
+    """Set the size of all text in figures, and let matplotlib arrange what is in them."""
+    plt.rcParams["font.size"] = 14
+    plt.rcParams["figure.constrained_layout.use"] = True
+    plt.rcParams["text.parse_math"] = False
+
+
+def multiplies_bfloat16():
+    """Return whether the GPUs, or else the processor, have instructions for 16-bit numbers."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        for gpu in gpus:
+            details = tf.config.experimental.get_device_details(gpu)
+            if details.get("compute_capability", (0, 0)) < (8, 0):
+                return False
+        return True
+    cpu = Path("/proc/cpuinfo")  # on Linux
+    return cpu.exists() and "bf16" in cpu.read_text()
+
+
+def find_cache():
+    """Return the folder in which Keras, too, keeps the datasets that it downloads."""
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"], "datasets")
+    try:
+        return Path.home() / ".keras" / "datasets"
+    except RuntimeError:  # in a container, a user may have no home
+        return Path(tempfile.gettempdir(), ".keras", "datasets")
+
+
+def is_hidden(name):
+    """Return whether the system or a program, such as Jupyter, keeps a file for itself."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def is_picture(file):
+    """Return whether the name of a file ends as one of those that Keras's flows read."""
+    return file.suffix.lower() in [".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff"]
+
+
+def find_pictures(folder):
+    """Return the pictures in `folder` and its subfolders, sorted, and say what is left out."""
+    pictures = []
+    skipped = []
+    for file in sorted(folder.rglob("*")):
+        if file.is_dir() or any(map(is_hidden, file.relative_to(folder).parts)):
+            continue
+        if is_picture(file):
+            pictures.append(file)
+        else:
+            skipped.append(file.suffix or file.name)
+    if skipped:
+        print(f"Not used in {folder}: {len(skipped)} files that are no pictures that Keras reads "
+              f"({', '.join(sorted(set(skipped)))}).")
+    return pictures
+
+
+def load_picture(file, shape, resampling="nearest", crop=False):
+    """Return a picture as bytes [height, width, channels] of the given shape.
+
+    It is stretched to that shape, or, with `crop`, its sides are cut off until it fits.
+    """
+    height, width, channels = shape
+    method = Image.Resampling[resampling.upper()]
+    picture = open_picture(file)
+    if crop:
+        picture = ImageOps.fit(picture, (width, height), method)
+    else:
+        picture = picture.resize((width, height), method)
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    return np.asarray(picture.convert(mode)).reshape(shape)
+
+
+def open_picture(file):
+    """Return the picture in `file` as an RGB picture of 8 bits, upright, on white paper.
+
+    Raises OSError, with a sentence that names the file, if it cannot be read.
+    """
+    if not Path(file).is_file():
+        raise OSError(f"There is no file {file}.")
+    try:
+        picture = Image.open(file)
+        picture.load()
+        with contextlib.suppress(Exception):  # an Exif header that cannot be read: no rotation
+            picture = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith("I"):  # 16 bits, black 0 and white 65,535
+            pixels = np.asarray(picture)
+            if pixels.min() < 0 or pixels.max() > 65535:
+                raise ValueError("it has more than 16 bits a pixel")
+            picture = Image.fromarray(np.uint8(pixels // 257))
+        if picture.mode == "F":
+            raise ValueError("its pixels are not whole numbers")
+        if picture.has_transparency_data:
+            paper = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
+        return picture.convert("RGB")
+    except UnidentifiedImageError:
+        reason = "its format is unknown"
+    except Image.DecompressionBombError:
+        reason = "it has too many pixels: make it smaller"
+    except Exception as error:  # Pillow raises many kinds
+        reason = str(error)
+    raise OSError(f"{file} cannot be read as a picture ({reason}). Save it as JPEG or PNG, or "
+                  "leave it out.")
+
+
+def positive(text):
+    """Return `text` as a whole number above 0; anything else is an error of the flag."""
+    if not text.isdecimal() or not 0 < int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to {2**31 - 1}")
+    return int(text)
+
+
+def path(text):
+    """Return `text` as a path; a `~` at its beginning is the home folder."""
+    return Path(text).expanduser()
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False)
+    parser.add_argument("--model", type=path, metavar="FILE",
+                        default=Path("outputs", "TF_Dogs_Cats", "model.keras"),
+                        help="a trained network with convolutions (%(default)s)")
+    parser.add_argument("--image", type=path, metavar="FILE",
+                        help="this picture instead of a random one")
+    parser.add_argument("--seed", type=positive,
+                        help="the same number chooses the same random picture")
+    parser.add_argument("--data-dir", type=path, help="a folder with pictures, at any depth")
+    parser.add_argument("--output-dir", type=path, default=Path("outputs", NAME),
+                        help="for the figures (%(default)s)")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no such method, and needs none
+        sys.stdout.reconfigure(errors="backslashreplace")  # for letters that a terminal lacks
     try:
         main(parse_arguments())
     except KeyboardInterrupt:
         sys.exit("Stopped.")
-    except OSError as error:  # no such file, an unreadable picture, a full disk, a protected folder
+    except OSError as error:  # a file that is no picture, a full disk, a protected folder
         sys.exit(str(error))
+    except RuntimeError as error:
+        if "NaN or Inf loss" not in str(error):  # what TerminateOnNaN says
+            raise
+        sys.exit("The loss is no longer a number: the steps of the training are too large. Use a "
+                 "smaller learning rate.")

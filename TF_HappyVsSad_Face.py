@@ -1,14 +1,15 @@
-"""Lesson 6: happy or sad - eighty icons, and a callback that stops the training when the network knows them.
+"""Lesson 6: happy or sad - eighty icons, and a callback that stops when the network knows them.
 
-You learn to write a callback, a piece of your own code that Keras calls after each epoch, to stop at a goal instead
-of guessing the number of epochs; and you see what is missing when there is no validation set.
+You learn to write a callback, a piece of your own code that Keras calls after each epoch, and to
+stop at a goal instead of guessing the number of epochs. And you see what is missing when there is
+no validation set.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
-  python TF_HappyVsSad_Face.py                          # train until accuracy is above 99.9%
-  python TF_HappyVsSad_Face.py --predict my_drawing.png # classify your own drawing with the saved model
+  python TF_HappyVsSad_Face.py                           # train until every icon is right
+  python TF_HappyVsSad_Face.py --predict my_drawing.png  # classify your own drawing
 
-Expect the callback to stop the training before the fifteenth epoch, in less than a minute on a two-core CPU. 3 MB is
-downloaded once. The icons were drawn by Laurence Moroney.
+Expect the callback to stop the training before the fifteenth epoch, in less than a minute on a
+two-core CPU. The first run downloads 3 MB. The icons were drawn by Laurence Moroney.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -16,6 +17,8 @@ downloaded once. The icons were drawn by Laurence Moroney.
 # ///
 
 import argparse
+import contextlib
+import functools
 import json
 import os
 import shutil
@@ -26,217 +29,545 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log; 0 shows all of it
-if "--plain" not in sys.argv:
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster convolutions: only the rounding differs
+os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
+os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions on every processor
+if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
+    del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tensorflow.keras import layers
+from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
-URL = "https://storage.googleapis.com/learning-datasets/happy-or-sad.zip"
-SHA256 = None  # the publisher gives no hash
+NAME = "TF_HappyVsSad_Face"  # of this lesson, and of its network
+URLS = ["https://storage.googleapis.com/learning-datasets/happy-or-sad.zip"]
+CLASSES = ["happy", "sad"]  # label 0 and label 1: the names of the folders with the icons
 STOP_AT = 0.999  # the accuracy above which the network is good enough; try 0.9
-CLASSES = ["happy", "sad"]  # label 0 and label 1: the names of the folders
 IMAGE_SIZE = (150, 150)  # height and width in pixels
-RESCALE = 1 / 255  # pixels 0..255 become 0..1: a network starts with weights that suit small numbers
+RESCALE = 1 / 255  # turns bytes, 0 to 255, into 0 to 1: networks learn badly from large numbers
 
 
-class StopAtAccuracy(tf.keras.callbacks.Callback):
-    """Stops the training after the first epoch whose training accuracy, the mean of its steps, is above `threshold`."""
-    def __init__(self, threshold: float):
+class StopWhenLearned(tf.keras.callbacks.Callback):
+    """Stops the training after the first epoch in which the accuracy exceeds a threshold."""
+
+    def __init__(self, batches, threshold):
         super().__init__()
+        self.batches = batches
         self.threshold = threshold
 
-    def on_epoch_end(self, epoch, logs=None):  # Keras calls this after each epoch, with the epoch's numbers in `logs`
-        if logs["accuracy"] > self.threshold:
-            print(f"\nTraining accuracy is above {self.threshold:.1%} after epoch {epoch + 1}: stopping here.")
+    def on_epoch_end(self, epoch, logs=None):
+        # Keras calls this after each epoch. `logs` has the accuracy that the progress bar shows: a
+        # mean over the epoch, during which the network has changed. So measure it as it is now.
+        scores = self.model.evaluate(self.batches, verbose=0, return_dict=True)
+        print(f"\nAfter epoch {epoch + 1}, accuracy on the same icons: {scores['accuracy']:.1%}")
+        if scores["accuracy"] > self.threshold:
+            print("That is good enough: stopping here.")
             self.model.stop_training = True
 
 
-def build_model() -> tf.keras.Model:
-    """Return the network: pictures [batch, 150, 150, 3] (0..1) in, the probability of a sad face [batch, 1] out."""
-    layers = tf.keras.layers
-    model = tf.keras.Sequential([
-        layers.Input((*IMAGE_SIZE, 3)),
-        layers.Conv2D(16, 3, activation="relu"),  # 16 filters of 3x3 pixels find the lines of a face
-        layers.MaxPooling2D(2),  # keeps the largest of each 2x2 block: half the width, half the height
-        layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),  # lines together: a curve upwards or downwards
-        layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),  # curves together: a mouth, an eye
-        layers.Flatten(),  # the 17x17 map with 32 channels as one row of 9,248 numbers, for the dense layer
+def build_model():
+    """Return the network: icons [batch, 150, 150, 3] in, probability of sad [batch, 1] out."""
+    return tf.keras.Sequential([
+        layers.Input((*IMAGE_SIZE, 3)),  # height, width, and three channels: red, green and blue
+        layers.Conv2D(16, 3, activation="relu"),  # 148x148x16: finds the lines of a face
+        layers.MaxPooling2D(2),  # 74x74x16: keeps the largest of each 2x2 block
+        layers.Conv2D(32, 3, activation="relu"),  # 72x72x32: a curve upwards or downwards
+        layers.MaxPooling2D(2),  # 36x36x32
+        layers.Conv2D(32, 3, activation="relu"),  # 34x34x32: curves together, such as a mouth
+        layers.MaxPooling2D(2),  # 17x17x32
+        layers.Flatten(),  # 9,248 numbers in one row, as a dense layer needs them
         layers.Dense(512, activation="relu"),  # weighs what was found where
-        layers.Dense(1, activation="sigmoid", dtype="float32"),  # one probability is enough for two classes
-    ])
-    model.compile(optimizer=tf.keras.optimizers.RMSprop(1e-3), loss="binary_crossentropy", metrics=["accuracy"])
-    return model
+        layers.Dense(1, activation="sigmoid", dtype="float32"),  # one probability for two classes
+    ], name=NAME)
 
 
-def main(arguments: argparse.Namespace) -> None:
+def main(arguments):
     output = arguments.output_dir
+    set_up(arguments.seed)
     if arguments.predict:
-        return predict(arguments.predict, output / "model.keras", load_picture)
+        predict(arguments.predict, output, load_picture)
+        return
     output.mkdir(parents=True, exist_ok=True)
-    tf.keras.utils.set_random_seed(arguments.seed)
-    data = arguments.data_dir or download(URL, SHA256)
 
-    # All eighty icons are needed for training, so none is left to measure what the network makes of other icons.
-    training = tf.keras.preprocessing.image.ImageDataGenerator(rescale=RESCALE).flow_from_directory(
-        data, target_size=IMAGE_SIZE, classes=CLASSES, class_mode="binary", batch_size=arguments.batch_size,
-        seed=arguments.seed)
-    if not arguments.plain:  # the same pictures and labels, faster
-        use_bfloat16_where_native()
-        training = keep_in_memory(training)
-    draw_batch(next(iter(training)), output / "pictures.png")  # look at the data before you train on them
+    # 1. Find the icons, as in lesson 5. There are only eighty, and all are needed for training:
+    #    none is left to measure what the network makes of icons that it has not seen.
+    data = arguments.data_dir or download(URLS)
+    flow = ImageDataGenerator(rescale=RESCALE).flow_from_directory(
+        data, target_size=IMAGE_SIZE, classes=CLASSES, class_mode="binary",
+        batch_size=arguments.batch_size)
 
+    # 2. Read them, and look at some.
+    training = keep_in_memory(flow)
+    pictures, labels = next(iter(training))
+    print(f"A batch has pictures {pictures.shape} and labels {labels.shape}.")
+    draw_batch(pictures, labels, CLASSES, output / "pictures.png")
+
+    # 3. Build the network, and say how it learns.
     model = build_model()
+    model.compile(
+        loss="binary_crossentropy",  # large if the true class gets a low probability
+        optimizer=tf.keras.optimizers.RMSprop(learning_rate=1e-3),
+        metrics=["accuracy"],  # the share of icons that it classifies correctly
+    )
     model.summary()
+
+    # 4. Train, for as many epochs as it takes, but not for ever. `fit` calls every callback after
+    #    each epoch: ours may stop it, Keras's own save the network and the numbers.
+    save_classes(output, CLASSES)
+    stop_when_learned = StopWhenLearned(training, STOP_AT)
+    save_network = tf.keras.callbacks.ModelCheckpoint(output / "model.keras")
+    save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
+    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # not a number
     start = time.perf_counter()
-    # `fit` calls each of the callbacks after each epoch: ours may stop it, Keras's own save the model and the numbers.
-    history = model.fit(training, epochs=arguments.epochs, shuffle=False, callbacks=[
-        StopAtAccuracy(STOP_AT),
-        tf.keras.callbacks.ModelCheckpoint(output / "model.keras"),
-        tf.keras.callbacks.CSVLogger(output / "history.csv"),
-    ]).history  # shuffle=False: the pictures are shuffled already
+    history = model.fit(
+        training, epochs=arguments.epochs,
+        shuffle=False,  # `keep_in_memory` has done it
+        callbacks=[stop_when_learned, save_network, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
 
-    draw_curves({"happy or sad": history}, output / "curves.png")
-    if history["accuracy"][-1] <= STOP_AT:
+    # 5. Measure the saved network once more, on the icons that it has learned from. This says that
+    #    it knows them. What it makes of any other icon, nobody has measured.
+    scores = model.evaluate(training, verbose=0, return_dict=True)
+    if scores["accuracy"] <= STOP_AT:
         print(f"Accuracy is not above {STOP_AT:.1%} yet: train for more --epochs.")
-    save_metrics(output, arguments, seconds, training_accuracy=history["accuracy"][-1])
+    save_metrics(output, arguments, seconds, training_accuracy=scores["accuracy"])
+    draw_curves({"happy or sad": history}, output / "curves.png")
     plt.show()
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=positive, default=15, help="passes over the pictures, at most (%(default)s)")
-    parser.add_argument("--batch-size", type=positive, default=10, help="pictures in each step (%(default)s)")
-    parser.add_argument("--plain", action="store_true", help="train as the original course does (slower)")
-    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="folder that already holds happy and sad")
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs", "TF_HappyVsSad_Face"), help="(%(default)s)")
-    parser.add_argument("--predict", type=Path, nargs="+", metavar="FILE", help="only classify these pictures")
-    return parser.parse_args()
-
-
 # The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
-# --------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
-def positive(text: str) -> int:
-    """Return `text` as a whole number from 1 to 2^31 - 1; anything else is an argparse error."""
-    if not 0 < int(text) < 2**31:
-        raise ValueError
+def set_up(seed, precision=None):
+    """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
+
+    precision: "float32" or "mixed_bfloat16"; by default, the machine decides.
+    """
+    major, minor = tf.__version__.split(".")[:2]
+    if (int(major), int(minor)) < (2, 21):
+        sys.exit(f"This lesson needs TensorFlow 2.21, and this is {tf.__version__}. Install it: "
+                 'python -m pip install "tensorflow==2.21.*"')
+    socket.setdefaulttimeout(60)  # seconds without an answer end a download
+    prepare_figures()
+    tf.keras.backend.clear_session()
+    tf.keras.config.set_image_data_format("channels_last")
+    tf.keras.config.set_floatx("float32")
+    tf.keras.utils.set_random_seed(seed)
+    if precision is None:
+        precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
+    tf.keras.mixed_precision.set_global_policy(precision)
+
+
+def prepare_figures():
+    """Set the size of all text in figures, and let matplotlib arrange what is in them."""
+    plt.rcParams["font.size"] = 14
+    plt.rcParams["figure.constrained_layout.use"] = True
+    plt.rcParams["text.parse_math"] = False
+
+
+def multiplies_bfloat16():
+    """Return whether the GPUs, or else the processor, have instructions for 16-bit numbers."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        for gpu in gpus:
+            details = tf.config.experimental.get_device_details(gpu)
+            if details.get("compute_capability", (0, 0)) < (8, 0):
+                return False
+        return True
+    cpu = Path("/proc/cpuinfo")  # on Linux
+    return cpu.exists() and "bf16" in cpu.read_text()
+
+
+def download(urls, sha256=None):
+    """Return the folder with the content of a zip file, downloaded and unpacked on the first run.
+
+    The addresses in `urls` are tried in turn. `sha256` is the file's hash, if it is known.
+    """
+    cache = find_cache()
+    folder = cache / Path(urls[0]).stem
+    if folder.exists():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    errors = []
+    for url in urls:
+        with tempfile.TemporaryDirectory(dir=cache) as temporary:
+            content = Path(temporary, "content")
+            try:
+                archive = tf.keras.utils.get_file(
+                    origin=url, file_hash=sha256, cache_dir=temporary)
+                print(f"Unpacking {Path(archive).name} ...")
+                shutil.unpack_archive(archive, content, "zip")
+            except Exception as error:
+                errors.append(f"{url} ({error})")
+                continue
+            if (content / folder.name).exists():  # some archives hold the folder, some its content
+                content = content / folder.name
+            if not folder.exists():  # a run at the same time may have been faster
+                content.rename(folder)  # complete, or not there at all
+            return folder
+    sys.exit(f"Nothing could be downloaded from {' or '.join(errors)}. Try again, or name your own "
+             "copy of the pictures with --data-dir.")
+
+
+def find_cache():
+    """Return the folder in which Keras, too, keeps the datasets that it downloads."""
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"], "datasets")
+    try:
+        return Path.home() / ".keras" / "datasets"
+    except RuntimeError:  # in a container, a user may have no home
+        return Path(tempfile.gettempdir(), ".keras", "datasets")
+
+
+def is_hidden(name):
+    """Return whether the system or a program, such as Jupyter, keeps a file for itself."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def is_picture(file):
+    """Return whether the name of a file ends as one of those that Keras's flows read."""
+    return file.suffix.lower() in [".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff"]
+
+
+def find_pictures(folder):
+    """Return the pictures in `folder` and its subfolders, sorted, and say what is left out."""
+    pictures = []
+    skipped = []
+    for file in sorted(folder.rglob("*")):
+        if file.is_dir() or any(map(is_hidden, file.relative_to(folder).parts)):
+            continue
+        if is_picture(file):
+            pictures.append(file)
+        else:
+            skipped.append(file.suffix or file.name)
+    if skipped:
+        print(f"Not used in {folder}: {len(skipped)} files that are no pictures that Keras reads "
+              f"({', '.join(sorted(set(skipped)))}).")
+    return pictures
+
+
+def keep_in_memory(flow):
+    """Return the batches of an ImageDataGenerator's `flow`, but read every file only once.
+
+    Each batch has pictures [batch, height, width, channels], changed and scaled as the generator
+    says, and labels [batch], or [batch, classes] if they are categorical.
+    """
+    files, labels = select_pictures(flow)
+    if flow.class_mode == "categorical":
+        labels = tf.keras.utils.to_categorical(labels, flow.num_classes)
+    return make_batches(read_pictures(files, flow), np.float32(labels), flow)
+
+
+def select_pictures(flow):
+    """Return the files and the labels of a flow, without hidden files; say what is left out."""
+    folder = Path(flow.directory)
+    pictures = set()
+    for name in flow.class_indices:
+        found = find_pictures(folder / name)
+        if not found:
+            sys.exit(f"{folder} has no pictures of the class {name}. If it is an unfinished "
+                     "download, delete it, and run the lesson again.")
+        pictures.update(found)
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir() and not is_hidden(entry.name) and entry.name not in flow.class_indices:
+            print(f"Not used in {folder}: the folder {entry.name}, which is not one of the classes "
+                  f"{', '.join(flow.class_indices)}.")
+    files = []
+    labels = []
+    for file, label in zip(flow.filepaths, flow.labels):
+        if Path(file) in pictures:
+            files.append(file)
+            labels.append(label)
+    return files, labels
+
+
+def read_pictures(files, flow):
+    """Return the pictures in `files` as bytes [n, height, width, channels], in order."""
+    pictures = np.empty((len(files), *flow.image_shape), np.uint8)
+    load = functools.partial(load_picture, shape=flow.image_shape, resampling=flow.interpolation,
+                             crop=flow.keep_aspect_ratio)
+    print(f"Reading {len(files)} pictures from {flow.directory}")
+    progress = tf.keras.utils.Progbar(len(files), unit_name="picture")
+    with ThreadPoolExecutor() as pool:
+        for row, picture in enumerate(pool.map(load, files)):
+            pictures[row] = picture
+            progress.add(1)
+    return pictures
+
+
+def load_picture(file, shape, resampling="nearest", crop=False):
+    """Return a picture as bytes [height, width, channels] of the given shape.
+
+    It is stretched to that shape, or, with `crop`, its sides are cut off until it fits.
+    """
+    height, width, channels = shape
+    method = Image.Resampling[resampling.upper()]
+    picture = open_picture(file)
+    if crop:
+        picture = ImageOps.fit(picture, (width, height), method)
+    else:
+        picture = picture.resize((width, height), method)
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    return np.asarray(picture.convert(mode)).reshape(shape)
+
+
+def open_picture(file):
+    """Return the picture in `file` as an RGB picture of 8 bits, upright, on white paper.
+
+    Raises OSError, with a sentence that names the file, if it cannot be read.
+    """
+    if not Path(file).is_file():
+        raise OSError(f"There is no file {file}.")
+    try:
+        picture = Image.open(file)
+        picture.load()
+        with contextlib.suppress(Exception):  # an Exif header that cannot be read: no rotation
+            picture = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith("I"):  # 16 bits, black 0 and white 65,535
+            pixels = np.asarray(picture)
+            if pixels.min() < 0 or pixels.max() > 65535:
+                raise ValueError("it has more than 16 bits a pixel")
+            picture = Image.fromarray(np.uint8(pixels // 257))
+        if picture.mode == "F":
+            raise ValueError("its pixels are not whole numbers")
+        if picture.has_transparency_data:
+            paper = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
+        return picture.convert("RGB")
+    except UnidentifiedImageError:
+        reason = "its format is unknown"
+    except Image.DecompressionBombError:
+        reason = "it has too many pixels: make it smaller"
+    except Exception as error:  # Pillow raises many kinds
+        reason = str(error)
+    raise OSError(f"{file} cannot be read as a picture ({reason}). Save it as JPEG or PNG, or "
+                  "leave it out.")
+
+
+def make_batches(pictures, labels, flow):
+    """Return batches of pictures and labels, changed, scaled and shuffled as `flow` says.
+
+    pictures: [n, height, width, channels], 0 to 255. labels: [n] or [n, classes].
+    """
+    with tf.device("CPU"):  # leaves the memory of a GPU to the network
+        pictures = tf.constant(pictures)
+        labels = tf.constant(labels)
+
+    def make_batch(rows):
+        changed = augment(tf.gather(pictures, rows), flow.image_data_generator)
+        return changed, tf.gather(labels, rows)
+
+    rows = tf.data.Dataset.range(len(labels))
+    if flow.shuffle:
+        rows = rows.shuffle(len(labels))  # all of them, in another order in each epoch
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread would hold up the end of every epoch
+    batches = rows.batch(flow.batch_size).map(make_batch)
+    return batches.prefetch(2).with_options(options)
+
+
+def augment(pictures, generator):
+    """Return a batch of pictures, 0 to 255, changed at random and scaled as the generator says.
+
+    All changes of place are one map for each picture: where does each of its pixels come from?
+    """
+    if is_set(generator, ["brightness_range", "channel_shift_range", "preprocessing_function",
+                          "samplewise_center", "samplewise_std_normalization", "zca_whitening",
+                          "featurewise_center", "featurewise_std_normalization"]):
+        return augment_one_by_one(pictures, generator)
+    scale = generator.rescale or 1
+    scaled = tf.cast(pictures, tf.float32) * scale
+    if not is_set(generator, ["rotation_range", "width_shift_range", "height_shift_range",
+                              "shear_range", "zoom_range", "horizontal_flip", "vertical_flip"]):
+        return scaled
+    draw = functools.partial(draw_maps, generator, pictures.shape[1:])
+    maps = tf.numpy_function(draw, [tf.shape(pictures)[0]], tf.float32)
+    maps = tf.ensure_shape(maps, [None, 8])
+    return tf.keras.ops.image.affine_transform(
+        scaled, maps, fill_mode=generator.fill_mode, fill_value=generator.cval * scale)
+
+
+def is_set(generator, names):
+    """Return whether the generator was given one of the settings `names`."""
+    default = ImageDataGenerator()
+    return any(getattr(generator, name) != getattr(default, name) for name in names)
+
+
+def augment_one_by_one(pictures, generator):
+    """Let the generator itself change the pictures: right for every setting, but slow."""
+    def change(batch):
+        changed = []
+        for picture in batch:
+            changed.append(generator.standardize(generator.random_transform(picture)))
+        return np.array(changed, np.float32)
+
+    changed = tf.numpy_function(change, [tf.cast(pictures, tf.float32)], tf.float32)
+    return tf.ensure_shape(changed, pictures.shape)
+
+
+def draw_maps(generator, shape, count):
+    """Return `count` random maps [count, 8] within the limits of the generator: see affine_map."""
+    maps = []
+    for _ in range(count):
+        change = generator.get_random_transform(shape)
+        maps.append(affine_map(change, shape[0], shape[1]))
+    return np.array(maps, np.float32)
+
+
+def affine_map(change, height, width):
+    """Return where each pixel (x, y) of the changed picture comes from, in eight numbers."""
+    turn = np.deg2rad(change["theta"])
+    slant = np.deg2rad(change["shear"])
+    cos = np.cos(turn)
+    sin = np.sin(turn)
+    rotate = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    shift = np.array([[1, 0, change["tx"]], [0, 1, change["ty"]], [0, 0, 1]])
+    shear = np.array([[1, -np.sin(slant), 0], [0, np.cos(slant), 0], [0, 0, 1]])
+    zoom = np.diag([change["zx"], change["zy"], 1])
+    flip = np.diag([1 - 2 * change["flip_horizontal"], 1 - 2 * change["flip_vertical"], 1])
+    to_middle = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])
+    matrix = to_middle @ rotate @ shift @ shear @ zoom @ flip @ np.linalg.inv(to_middle)
+    return matrix.flatten()[:8]
+
+
+def draw_batch(pictures, labels, classes, file):
+    """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
+    figure, axes = plt.subplots(2, 5, figsize=(12, 5.4))
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, picture, label in zip(axes.flat, pictures, labels):
+        if np.ndim(label) == 1:  # [0, 1, 0] stands for label 1
+            label = np.argmax(label)
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        axis.set_title(classes[int(label)])
+    figure.savefig(file)
+
+
+def draw_curves(histories, file, star="best validation accuracy"):
+    """Draw accuracy and loss by epoch: training dashed, validation solid, a star at one epoch.
+
+    histories: {name of a run: its history, with a list of numbers for each metric}.
+    star: "best validation accuracy", or "lowest validation loss".
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(12, 6))
+    for axis, metric in zip(axes, ["accuracy", "loss"]):
+        drawn = []
+        for number, (name, history) in enumerate(histories.items()):
+            color = f"C{number}"
+            if metric in history:  # lessons 1 and 7 measure no accuracy
+                epochs = np.arange(1, len(history[metric]) + 1)
+                axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
+                drawn.extend(history[metric])
+            if f"val_{metric}" in history:  # some lessons have no validation pictures
+                validation = history[f"val_{metric}"]
+                kept = np.argmax(history["val_accuracy"])
+                if star == "lowest validation loss":
+                    kept = np.argmin(history["val_loss"])
+                axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
+                axis.plot(epochs[kept], validation[kept], "*", color=color, markersize=18,
+                          label=f"{name}: {star}")
+                drawn.extend(validation)
+        axis.set(title=metric.capitalize(), xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        if metric == "loss" and max(drawn) > 2 * np.quantile(drawn, 0.9):
+            axis.set_ylim(0, 2 * np.quantile(drawn, 0.9))  # a single peak would flatten the rest
+            axis.set_title("Loss (the highest peaks are cut off)")
+    handles, names = axes[1].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(histories), 2))
+    figure.savefig(file)
+
+
+def save_classes(folder, classes):
+    """Keep the names of the classes beside the network, for --predict and for lesson 9."""
+    (folder / "classes.txt").write_text("\n".join(classes), encoding="utf-8")
+
+
+def predict(files, folder, load):
+    """Print the class of each picture, and the probability that the saved network gives to it.
+
+    load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
+    """
+    model, classes = load_network(folder)
+    for file in files:
+        picture = load(file, model.input_shape[1:]) * np.float32(RESCALE)  # scaled as in training
+        scores = model.predict(picture[np.newaxis], verbose=0)[0]  # a batch of one picture
+        if len(scores) == 1:  # the probability of label 1 alone
+            scores = [1 - scores[0], scores[0]]
+        print(f"{file}: {classes[np.argmax(scores)]} ({max(scores):.1%})")
+
+
+def load_network(folder):
+    """Return the network that this lesson has saved in `folder`, and the names of its classes."""
+    file = folder / "model.keras"
+    if not file.exists():
+        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
+    try:
+        model = tf.keras.models.load_model(file)
+        classes = (folder / "classes.txt").read_text(encoding="utf-8").splitlines()
+    except Exception as error:
+        sys.exit(f"The network in {folder} cannot be loaded ({error}). Train it again.")
+    if model.name != NAME:
+        sys.exit(f"{file} is the network of {model.name}, not of {NAME}. Name another folder with "
+                 "--output-dir.")
+    if len(classes) != max(model.output_shape[1], 2):  # one output is enough for two classes
+        sys.exit(f"{file} and classes.txt beside it are of different runs. Train again.")
+    return model, classes
+
+
+def save_metrics(folder, arguments, seconds, **metrics):
+    """Print the metrics, and save them with the arguments of the run as metrics.json."""
+    content = {**metrics, "seconds": seconds, **vars(arguments)}
+    (folder / "metrics.json").write_text(json.dumps(content, indent=2, default=str))
+    for name, value in metrics.items():
+        print(f"{name.replace('_', ' ')}: {value:.4f}")
+    print(f"The training took {seconds:.0f} s. All results are in {folder}.")
+
+
+def positive(text):
+    """Return `text` as a whole number above 0; anything else is an error of the flag."""
+    if not text.isdecimal() or not 0 < int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to {2**31 - 1}")
     return int(text)
 
 
-def download(url: str, sha256: str | None) -> Path:
-    """Return the folder with the content of the zip file at `url`, downloaded and unpacked on the first run only."""
-    socket.setdefaulttimeout(60)  # seconds: a server that falls silent is an error, not an endless wait
-    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "datasets", Path(url).stem)
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with tempfile.TemporaryDirectory(dir=folder.parent) as home:
-                archive = tf.keras.utils.get_file(origin=url, file_hash=sha256, cache_dir=home)
-                shutil.unpack_archive(archive, Path(home, "all"), "zip")
-                content = Path(home, "all", folder.name)  # some archives hold a folder, some only its content
-                (content if content.exists() else content.parent).rename(folder)  # it appears when it is complete
-        except Exception as error:
-            sys.exit(f"{url} could not be downloaded or unpacked ({error}). Try again, or name a copy with --data-dir.")
-    return folder
+def path(text):
+    """Return `text` as a path; a `~` at its beginning is the home folder."""
+    return Path(text).expanduser()
 
 
-def keep_in_memory(flow, change=None) -> tf.data.Dataset:
-    """Return an ImageDataGenerator's batches, but read each file only once; `change` may augment a batch."""
-    if len(set(flow.labels)) < flow.num_classes:
-        raise OSError(f"{flow.directory} needs pictures in each of its folders {', '.join(flow.class_indices)}.")
-    limits = flow.image_data_generator
-    if not change and vars(limits) != vars(type(limits)(rescale=limits.rescale)):  # asked to do more than scale
-        sys.exit("Only ImageDataGenerator itself can augment the pictures of this lesson: train with --plain.")
-    change = change or (lambda batch, rng, limits: tf.cast(batch, tf.float32) * limits.rescale)
-    print(f"Reading {len(flow.filepaths)} pictures into memory ...")
-    with ThreadPoolExecutor() as pool:
-        pictures = np.fromiter(pool.map(load_picture, flow.filepaths), (np.uint8, (*IMAGE_SIZE, 3)), len(flow.labels))
-    labels = tf.one_hot(flow.labels, flow.num_classes) if flow.class_mode == "categorical" else np.float32(flow.labels)
-    return make_batches(pictures, labels, flow.batch_size, lambda batch, rng: change(batch, rng, limits), flow.seed)
-
-
-def load_picture(file: Path) -> np.ndarray:
-    """Return the picture in `file` as bytes 0..255 [height, width, 3], stretched to IMAGE_SIZE."""
-    try:
-        picture = ImageOps.exif_transpose(tf.keras.utils.load_img(file))  # upright, however the camera was held
-        return np.asarray(picture.resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST))
-    except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read as a picture ({error}). Remove it, or choose another.") from error
-
-
-def make_batches(pictures, labels, batch_size: int, change=lambda batch, rng: batch, seed: int = 1) -> tf.data.Dataset:
-    """Return batches of pictures [n, ...] after `change`, and labels [n, ...], in a new random order in each epoch."""
-    with tf.device("CPU"):  # leaves a GPU's memory to the network
-        pictures, labels, rng = tf.constant(pictures), tf.constant(labels), tf.random.Generator.from_seed(seed)
-    options = tf.data.Options()
-    options.autotune.enabled = False  # its thread would delay the end of every epoch
-    numbers = tf.data.Dataset.range(len(pictures)).shuffle(len(pictures)).batch(batch_size)
-    batches = numbers.map(lambda rows: (change(tf.gather(pictures, rows), rng), tf.gather(labels, rows)))
-    return batches.prefetch(2).with_options(options)  # two batches are made while the network computes
-
-
-def use_bfloat16_where_native() -> None:
-    """Let Keras compute in bfloat16, twice as fast as float32, if the processor or GPU has instructions for it."""
-    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    if all(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus) and (gpus or "bf16" in cpu):
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")  # the weights and the last layer stay float32
-
-
-def draw_batch(batch: tuple, file: Path) -> None:
-    """Draw the first ten pictures of a batch (pictures, labels) as the network gets them, with their classes."""
-    figure, axes = plt.subplots(2, 5, figsize=(12, 5.4), layout="constrained", subplot_kw={"xticks": [], "yticks": []})
-    for axis, picture, label in zip(axes.flat, *(np.asarray(part, np.float32) for part in batch)):
-        axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        axis.set_title(CLASSES[int(label) if label.ndim == 0 else np.argmax(label)], fontsize=14)
-    figure.savefig(file)
-
-
-def draw_curves(histories: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Draw accuracy and loss by epoch: training dashed, validation solid, a star at the best validation accuracy."""
-    figure, axes = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
-    for axis, name in zip(axes, ("accuracy", "loss")):
-        for color, (label, history) in zip(("C0", "C1", "C2"), histories.items()):
-            epochs = np.arange(1, len(history["loss"]) + 1)
-            axis.plot(epochs, history[name], ".--", color=color, label=f"{label}: training")
-            if "val_loss" in history:
-                axis.plot(epochs, history[f"val_{name}"], "*-", color=color, label=f"{label}: validation",
-                          markersize=18, markevery=[np.argmax(history["val_accuracy"])])
-        axis.set(xlabel="epoch", ylabel=name)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.savefig(file)
-
-
-def predict(files: list[Path], model_file: Path, load) -> None:
-    """Print the class of each picture, and how sure the saved model is; `load` turns a file into an array of 0..255."""
-    try:
-        model = tf.keras.models.load_model(model_file)
-    except Exception as error:
-        sys.exit(f"{error} Train first, or name the folder of a trained model with --output-dir.")
-    for file in files:
-        scores = model.predict(load(file)[np.newaxis] * RESCALE, verbose=0)[0]  # a batch of one, scaled as in training
-        scores = [1 - scores[0], scores[0]] if len(scores) == 1 else scores  # one sigmoid, or a softmax
-        print(f"{file}: {CLASSES[np.argmax(scores)]} ({max(scores):.1%} sure)")
-
-
-def save_metrics(folder: Path, run: argparse.Namespace, seconds: float, **metrics: float) -> None:
-    """Print the metrics, and save them with the flags of the run as metrics.json."""
-    (folder / "metrics.json").write_text(json.dumps(dict(metrics, seconds=seconds, **vars(run)), indent=2, default=str))
-    print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False)
+    parser.add_argument("--epochs", type=positive, default=15,
+                        help="passes over the icons, at most (%(default)s)")
+    parser.add_argument("--batch-size", type=positive, default=10,
+                        help="icons in each step (%(default)s)")
+    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
+    parser.add_argument("--data-dir", type=path, help="your own folder with happy and sad")
+    parser.add_argument("--output-dir", type=path, default=Path("outputs", NAME),
+                        help="for the results (%(default)s)")
+    parser.add_argument("--predict", type=path, nargs="+", metavar="FILE",
+                        help="only classify these pictures")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no such method, and needs none
+        sys.stdout.reconfigure(errors="backslashreplace")  # for letters that a terminal lacks
     try:
         main(parse_arguments())
     except KeyboardInterrupt:
         sys.exit("Stopped.")
-    except OSError as error:  # no such file, an unreadable picture, a full disk, a protected folder
+    except OSError as error:  # a file that is no picture, a full disk, a protected folder
         sys.exit(str(error))
+    except RuntimeError as error:
+        if "NaN or Inf loss" not in str(error):  # what TerminateOnNaN says
+            raise
+        sys.exit("The loss is no longer a number: the steps of the training are too large. Use a "
+                 "smaller learning rate.")

@@ -1,150 +1,274 @@
-"""Lesson 7: saving and loading - three formats, a look inside, and training that resumes where it stopped.
+"""Lesson 7: saving and loading - what is in the file, and how a network gets into other programs.
 
-You learn to save a model as .keras, as .h5, or without its architecture; to resume training from a checkpoint as if
-nothing had happened; to look into the files; and what loading a stranger's model could do.
+You learn to save a network as .keras, as .h5, or its weights alone; to resume training from a
+checkpoint as if nothing had happened; to look into the files; to export a network to programs
+without Keras and to phones; and what a stranger's model file could do.
 
-  python -m pip install "tensorflow==2.21.*" h5py
-  python TF_Saving_Loading_Model.py                                       # does all of it, and compares the predictions
-  python TF_Saving_Loading_Model.py --epochs 50 --output-dir outputs/try  # trains longer first
+  python -m pip install "tensorflow==2.21.*" matplotlib h5py
+  python TF_Saving_Loading_Model.py                                  # does all of it
+  python TF_Saving_Loading_Model.py --epochs 50 --output-dir outputs/longer
 
-Expect a difference of exactly 0 between the predictions before and after, in about ten seconds. Nothing is downloaded.
+Expect a difference of exactly 0 between the predictions before and after, in about fifteen seconds.
+Nothing is downloaded.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow==2.21.*", "h5py"]
+# dependencies = ["tensorflow==2.21.*", "matplotlib", "h5py"]
 # ///
 
 import argparse
 import json
 import os
+import socket
 import sys
 import time
 import zipfile
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log; 0 shows all of it
+os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
+os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions on every processor
+if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
+    del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
 import h5py
+import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from tensorflow.keras import layers
 
-SLOPE, INTERCEPT = 2.0, -1.0  # the rule of lesson 1: y = 2 x - 1
-
-
-def build_model() -> tf.keras.Model:
-    """Return lesson 1's network with a hidden layer before the one neuron: numbers [batch, 1] in, [batch, 1] out."""
-    model = tf.keras.Sequential([
-        tf.keras.layers.Input((1,)),
-        tf.keras.layers.Dense(8, activation="relu", name="hidden"),  # these names will appear in the files
-        tf.keras.layers.Dense(1, name="output"),
-    ])
-    # Adam keeps moving averages of past gradients. To resume training, this state must be saved as well.
-    model.compile(optimizer=tf.keras.optimizers.Adam(0.05), loss="mean_squared_error")
-    return model
+NAME = "TF_Saving_Loading_Model"  # of this lesson, and of its network
+SLOPE = 2.0  # the rule of lesson 1: y = 2 x - 1
+INTERCEPT = -1.0
 
 
-def main(arguments: argparse.Namespace) -> None:
-    folder = arguments.output_dir
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    tf.keras.utils.set_random_seed(arguments.seed)
-    tf.config.experimental.enable_op_determinism()  # sums in the same order in each run, on a GPU too
-    x = np.linspace(-1, 4, 64, dtype="float32").reshape(-1, 1)
+def build_model():
+    """Return lesson 1's network with a layer before its neuron: numbers [batch, 1] in and out."""
+    return tf.keras.Sequential([
+        layers.Input((1,)),
+        layers.Dense(8, activation="relu", name="hidden"),  # these names will appear in the files
+        layers.Dense(1, name="output"),
+    ], name=NAME)
+
+
+def main(arguments):
+    output = arguments.output_dir
+    set_up(arguments.seed, precision="float32")
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "checkpoints").mkdir(exist_ok=True)
+    x = np.linspace(-1, 4, 64, dtype="float32")
+    x = x.reshape(-1, 1)  # [64, 1]: 64 examples of one number each
     y = SLOPE * x + INTERCEPT
 
-    print("1. Train, and save a checkpoint after each epoch")
+    # 1. Train, and save a checkpoint after each epoch: the whole network, as it is then.
     model = build_model()
+    model.compile(
+        loss="mean_squared_error",
+        # Adam remembers averages of past gradients. To resume training, they must be saved, too.
+        optimizer=tf.keras.optimizers.Adam(learning_rate=0.05),
+    )
+    save_checkpoint = tf.keras.callbacks.ModelCheckpoint(
+        output / "checkpoints" / "epoch_{epoch:02d}.keras")
+    save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
     start = time.perf_counter()
-    model.fit(x, y, epochs=arguments.epochs, shuffle=False, verbose=0, callbacks=[
-        tf.keras.callbacks.ModelCheckpoint(folder / "checkpoints" / "epoch_{epoch:02d}.keras"),
-        tf.keras.callbacks.CSVLogger(folder / "history.csv"),
-    ])
+    history = model.fit(x, y, epochs=arguments.epochs, verbose=0,
+                        shuffle=False,  # the same order in each epoch: step 3 can repeat it
+                        callbacks=[save_checkpoint, save_curves]).history
     seconds = time.perf_counter() - start
-    print("2. Save the model in three formats, load it again, and compare the predictions")
-    model.save(folder / "model.keras")  # everything, in today's format
-    model.save(folder / "model.h5")  # the same in the old format, but Keras loads it without the optimizer's state
-    model.save_weights(folder / "model.weights.h5")  # weights and optimizer, no architecture
-    weights_alone = build_model()  # weights alone need the code that builds the network
-    weights_alone.optimizer.build(weights_alone.trainable_variables)  # and an optimizer with room for its state
-    weights_alone.load_weights(folder / "model.weights.h5")
-    differences = {
-        "model.keras": largest_difference(model, tf.keras.models.load_model(folder / "model.keras"), x),
-        "model.h5": largest_difference(model, tf.keras.models.load_model(folder / "model.h5"), x),
-        "model.weights.h5": largest_difference(model, weights_alone, x),
-    }
-    print("3. Resume training from the checkpoint halfway: the state of the optimizer is in the file")
+
+    # 2. Save the network in three formats, load it again, and compare the predictions.
+    keras_file = output / "model.keras"
+    h5_file = output / "model.h5"
+    weights_file = output / "model.weights.h5"
+    model.save(keras_file)  # all of it, in today's format
+    model.save(h5_file)  # in the old format: Keras 3 loads it without Adam's averages
+    model.save_weights(weights_file)  # weights and averages, but no architecture
+    rebuilt = build_model()  # weights alone need the code that builds the network
+    rebuilt.compile(
+        loss="mean_squared_error",
+        optimizer=tf.keras.optimizers.Adam(learning_rate=0.05),
+    )
+    rebuilt.optimizer.build(rebuilt.trainable_variables)  # makes room for the averages
+    rebuilt.load_weights(weights_file)
+    from_keras = tf.keras.models.load_model(keras_file)
+    from_h5 = tf.keras.models.load_model(h5_file)
+    expected = model(x)  # a network can be called like a function
+    differences = []
+    differences.append(compare("model.keras", expected, from_keras(x)))
+    differences.append(compare("model.h5", expected, from_h5(x)))
+    differences.append(compare("model.weights.h5", expected, rebuilt(x)))
+
+    # 3. Resume training from the checkpoint halfway. It ends where the first training ended.
     half = arguments.epochs // 2
-    continued = tf.keras.models.load_model(folder / "checkpoints" / f"epoch_{half:02d}.keras")
-    continued.fit(x, y, initial_epoch=half, epochs=arguments.epochs, shuffle=False, verbose=0)  # in the same order
-    differences[f"continued from epoch_{half:02d}.keras"] = largest_difference(model, continued, x)
-    for name, difference in differences.items():
-        print(f"   {name}: largest difference {difference:g}")
-    print("4. Look inside. A .keras file is a zip archive:")
-    with zipfile.ZipFile(folder / "model.keras") as archive:
+    checkpoint = output / "checkpoints" / f"epoch_{half:02d}.keras"
+    resumed = tf.keras.models.load_model(checkpoint)
+    resumed_history = resumed.fit(x, y, initial_epoch=half, epochs=arguments.epochs, verbose=0,
+                                  shuffle=False).history
+    differences.append(compare("resumed training", expected, resumed(x)))
+
+    # 4. Leave Keras. A SavedModel runs wherever TensorFlow does, without the code above; a LiteRT
+    #    file runs on phones and microcontrollers.
+    model.export(output / "saved_model", verbose=False)
+    exported = tf.saved_model.load(output / "saved_model")
+    differences.append(compare("saved_model", expected, exported.serve(x)))
+    phone_file = output / "model.tflite"
+    model.export(phone_file, format="litert", verbose=False)
+    print(f"model.tflite has {phone_file.stat().st_size:,} bytes.")
+
+    # 5. Look inside. A .keras file is a zip archive, an .h5 file a tree of arrays.
+    print("\nmodel.keras")
+    with zipfile.ZipFile(keras_file) as archive:
         for entry in archive.infolist():
-            print(f"   {entry.filename}, {entry.file_size:,} bytes")
-    print_tree(folder / "model.h5")
-    print_tree(folder / "model.weights.h5")
-    print("\n.h5 is legacy: Keras no longer develops it, and loads it without the state of the optimizer.")
-    print("5. A model may carry Python code. Loading it runs that code, unless `safe_mode`, the default, refuses:")
-    model_with_code = tf.keras.Sequential([tf.keras.layers.Input((1,)), tf.keras.layers.Lambda(lambda x: 2 * x)])
-    model_with_code.save(folder / "with_code.keras")
+            print(f"  {entry.filename}, {entry.file_size:,} bytes")
+    print_tree(h5_file)
+    print_tree(weights_file)
+
+    # 6. Beware of strangers. A model may carry Python code, and whoever loads the file runs it,
+    #    unless `safe_mode`, which is on by default, refuses. It is no guarantee: load only files
+    #    from people you trust.
+    #    This code only doubles a number, but it could do anything.
+    model_with_code = tf.keras.Sequential([layers.Input((1,)), layers.Lambda(lambda x: 2 * x)])
+    code_file = output / "with_code.keras"
+    model_with_code.save(code_file)
     try:
-        tf.keras.models.load_model(folder / "with_code.keras")
+        tf.keras.models.load_model(code_file)
     except ValueError as refusal:
-        print(f"   {'. '.join(str(refusal).split('. ')[:2])}.")  # the rest says how to allow it
-    save_metrics(folder, arguments, seconds, largest_difference=max(differences.values()))
+        first_sentences = str(refusal).split(". ")[:2]
+        print(f"\nwith_code.keras was refused: {'. '.join(first_sentences)}.")
+    save_metrics(output, arguments, seconds, largest_difference=max(differences))
+    draw_losses(history["loss"], resumed_history["loss"], output / "loss.png")
+    plt.show()
 
 
-def largest_difference(model: tf.keras.Model, other: tf.keras.Model, x: np.ndarray) -> float:
-    """Return the largest absolute difference between two models' predictions for x [n, 1]."""
-    return float(np.abs(model.predict(x, verbose=0) - other.predict(x, verbose=0)).max())
+def compare(name, expected, predicted):
+    """Print and return the largest difference between two networks' predictions [n, 1]."""
+    difference = float(np.max(np.abs(expected - predicted)))
+    print(f"{name:18} largest difference {difference:g}")
+    return difference
 
 
-def print_tree(file: Path) -> None:
-    """Print the groups and datasets (shape and type) of an HDF5 file, and the attributes of its root."""
-    def describe(name: str, node) -> None:
-        kind = f"dataset {node.shape} {node.dtype}" if isinstance(node, h5py.Dataset) else "group"
-        print(f"{'  ' * name.count('/')}   {name.split('/')[-1]}: {kind}")
-
+def print_tree(file):
+    """Print the groups and datasets of an HDF5 file, and the attributes of its root."""
     with h5py.File(file) as content:
-        print(f"\n   {file.name}, {file.stat().st_size:,} bytes")
+        print(f"\n{file.name}, {file.stat().st_size:,} bytes")
         for name, value in content.attrs.items():  # the architecture is one of them, as JSON
-            print(f"   attribute {name} = {str(value)[:90]}")
-        content.visititems(describe)
+            print(f"  attribute {name} = {str(value)[:80]}")
+        content.visititems(print_node)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def print_node(name, node):
+    """Print a group or a dataset of an HDF5 file, indented by its depth."""
+    indent = "  " * name.count("/")
+    short = name.split("/")[-1]
+    if isinstance(node, h5py.Dataset):
+        print(f"  {indent}{short}: dataset {node.shape} {node.dtype}")
+    else:
+        print(f"  {indent}{short}: group")
+
+
+def draw_losses(losses, resumed_losses, file):
+    """Draw the loss of the whole training, and of the one that was resumed halfway."""
+    figure, axis = plt.subplots(figsize=(8, 5))
+    epochs = np.arange(1, len(losses) + 1)
+    axis.semilogy(epochs, losses, "o-", label="trained in one go")
+    axis.semilogy(epochs[-len(resumed_losses):], resumed_losses, "x", markersize=12,
+                  label="resumed from a checkpoint")
+    axis.set(title="As if nothing had happened", xlabel="epoch", ylabel="loss (logarithmic)")
+    axis.legend()
+    figure.savefig(file)
+
+
+# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# --------------------------------------------------------------------------------------------------
+
+
+def set_up(seed, precision=None):
+    """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
+
+    precision: "float32" or "mixed_bfloat16"; by default, the machine decides.
+    """
+    major, minor = tf.__version__.split(".")[:2]
+    if (int(major), int(minor)) < (2, 21):
+        sys.exit(f"This lesson needs TensorFlow 2.21, and this is {tf.__version__}. Install it: "
+                 'python -m pip install "tensorflow==2.21.*"')
+    socket.setdefaulttimeout(60)  # seconds without an answer end a download
+    prepare_figures()
+    tf.keras.backend.clear_session()
+    tf.keras.config.set_image_data_format("channels_last")
+    tf.keras.config.set_floatx("float32")
+    tf.keras.utils.set_random_seed(seed)
+    if precision is None:
+        precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
+    tf.keras.mixed_precision.set_global_policy(precision)
+
+
+def prepare_figures():
+    """Set the size of all text in figures, and let matplotlib arrange what is in them."""
+    plt.rcParams["font.size"] = 14
+    plt.rcParams["figure.constrained_layout.use"] = True
+    plt.rcParams["text.parse_math"] = False
+
+
+def multiplies_bfloat16():
+    """Return whether the GPUs, or else the processor, have instructions for 16-bit numbers."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        for gpu in gpus:
+            details = tf.config.experimental.get_device_details(gpu)
+            if details.get("compute_capability", (0, 0)) < (8, 0):
+                return False
+        return True
+    cpu = Path("/proc/cpuinfo")  # on Linux
+    return cpu.exists() and "bf16" in cpu.read_text()
+
+
+def save_metrics(folder, arguments, seconds, **metrics):
+    """Print the metrics, and save them with the arguments of the run as metrics.json."""
+    content = {**metrics, "seconds": seconds, **vars(arguments)}
+    (folder / "metrics.json").write_text(json.dumps(content, indent=2, default=str))
+    for name, value in metrics.items():
+        print(f"{name.replace('_', ' ')}: {value:.4f}")
+    print(f"The training took {seconds:.0f} s. All results are in {folder}.")
+
+
+def positive(text):
+    """Return `text` as a whole number above 0; anything else is an error of the flag."""
+    if not text.isdecimal() or not 0 < int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to {2**31 - 1}")
+    return int(text)
+
+
+def path(text):
+    """Return `text` as a path; a `~` at its beginning is the home folder."""
+    return Path(text).expanduser()
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False)
     parser.add_argument("--epochs", type=positive, default=20, help="at least 2 (%(default)s)")
     parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs", Path(__file__).stem), help="(%(default)s)")
+    parser.add_argument("--output-dir", type=path, default=Path("outputs", NAME),
+                        help="for the results (%(default)s)")
     arguments = parser.parse_args()
     if arguments.epochs < 2:
         parser.error("--epochs must be at least 2: one before the checkpoint, one after it")
     return arguments
 
 
-# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
-# --------------------------------------------------------------------------------------------------------------------
-
-
-def positive(text: str) -> int:
-    """Return `text` as a whole number from 1 to 2^31 - 1; anything else is an argparse error."""
-    if not 0 < int(text) < 2**31:
-        raise ValueError
-    return int(text)
-
-
-def save_metrics(folder: Path, run: argparse.Namespace, seconds: float, **metrics: float) -> None:
-    """Print the metrics, and save them with the flags of the run as metrics.json."""
-    (folder / "metrics.json").write_text(json.dumps(dict(metrics, seconds=seconds, **vars(run)), indent=2, default=str))
-    print(*(f"{name} {value:.4f}," for name, value in metrics.items()), f"in {seconds:.0f} s. Saved in {folder}.")
-
-
 if __name__ == "__main__":
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no such method, and needs none
+        sys.stdout.reconfigure(errors="backslashreplace")  # for letters that a terminal lacks
     try:
         main(parse_arguments())
     except KeyboardInterrupt:
         sys.exit("Stopped.")
-    except OSError as error:  # no such file, an unreadable picture, a full disk, a protected folder
+    except OSError as error:  # a file that is no picture, a full disk, a protected folder
         sys.exit(str(error))
+    except RuntimeError as error:
+        if "NaN or Inf loss" not in str(error):  # what TerminateOnNaN says
+            raise
+        sys.exit("The loss is no longer a number: the steps of the training are too large. Use a "
+                 "smaller learning rate.")

@@ -75,7 +75,7 @@ def main(arguments):
     #    training, and then be counted as recognised in testing.
     usable, left_out = check_files(files)
     for file, reason in left_out.items():
-        print(f"Left out: {file} ({reason})")
+        print(f"Left out: {file}: {reason}")
 
     # 3. Divide each class by itself, so that both parts have the same mixture.
     sources = {}  # the new place of each picture: its original
@@ -154,7 +154,7 @@ def check_file(file):
         open_picture(file)
         return None, hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
-        return str(error), None
+        return str(error).removeprefix(f"{file} "), None
 
 
 def split_files(files, fraction, seed):
@@ -365,7 +365,7 @@ def open_picture(file):
             picture = Image.alpha_composite(paper, picture.convert("RGBA"))
         return picture.convert("RGB")
     except UnidentifiedImageError:
-        reason = "its format is unknown"
+        reason = "it is empty, or its format is unknown"
     except Image.DecompressionBombError:
         reason = "it has too many pixels: make it smaller"
     except Exception as error:  # Pillow raises many kinds

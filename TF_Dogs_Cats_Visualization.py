@@ -71,7 +71,7 @@ def main(arguments):
     if len(outputs) < 2:
         sys.exit(f"{arguments.model} has no convolutions: choose the network of lesson 5, 6, 8, 11 "
                  "or 13 with --model.")
-    look_inside = tf.keras.Model(model.inputs, outputs)
+    look_inside = tf.keras.Model(model.inputs[0], outputs)
     all_maps = []
     for maps in look_inside.predict(batch, verbose=0):
         all_maps.append(np.float32(maps[0]))  # [height, width, filters]
@@ -132,6 +132,7 @@ def draw_representations(picture, names, all_maps, file):
     figure, axes = plt.subplots(rows, 1, figsize=(15, 1.4 * rows), height_ratios=ratios)
     plt.setp(axes, xticks=[], yticks=[])
     axes[0].imshow(picture)
+    axes[0].set_anchor("W")  # on the left, above the first filters
     for axis, name, maps in zip(axes[1:], names, all_maps):
         height, width, filters = maps.shape
         image = axis.imshow(join_maps(maps), cmap="inferno", interpolation="nearest")
@@ -182,16 +183,20 @@ def grad_cam(model, batch, label):
     a map of the last convolution grows. Averaged over the map, it is the weight of this map. The
     weighted sum of all maps, without what speaks against the class, is enlarged to the picture.
     """
-    last = None
-    for layer in model.layers:
+    for number, layer in enumerate(model.layers):
         if isinstance(layer, layers.Conv2D):
-            last = layer
+            last = number
     # The score before sigmoid or softmax: a sure network's probability no longer changes, and has
     # no gradient.
     model.layers[-1].activation = tf.keras.activations.linear
-    look_inside = tf.keras.Model(model.inputs, [last.output, model.output])
-    with tf.GradientTape() as tape:
-        maps, scores = look_inside(batch)
+    maps = batch
+    for layer in model.layers[:last + 1]:
+        maps = layer(maps)
+    with tf.GradientTape() as tape:  # records what follows, to find the gradients
+        tape.watch(maps)
+        scores = maps
+        for layer in model.layers[last + 1:]:
+            scores = layer(scores)
         if scores.shape[1] == 1:  # one score for two classes: what is for label 1 is against 0
             scores = tf.concat([-scores, scores], axis=1)
         score = scores[0, label]
@@ -338,7 +343,7 @@ def open_picture(file):
             picture = Image.alpha_composite(paper, picture.convert("RGBA"))
         return picture.convert("RGB")
     except UnidentifiedImageError:
-        reason = "its format is unknown"
+        reason = "it is empty, or its format is unknown"
     except Image.DecompressionBombError:
         reason = "it has too many pixels: make it smaller"
     except Exception as error:  # Pillow raises many kinds

@@ -407,7 +407,7 @@ def draw_mistakes(pictures, labels, scores, classes, file):
     wrong = np.flatnonzero(predicted != labels)
     surest_first = wrong[np.argsort(-confidence[wrong])]
     figure, axes = plt.subplots(2, 5, figsize=(13, 7))
-    figure.suptitle(f"{len(wrong)} of {len(labels)} test pictures are misclassified. The surest:")
+    figure.suptitle(f"{len(wrong)} of {len(labels):,} are misclassified. The surest of them:\n")
     for axis in axes.flat:
         axis.axis("off")
     for axis, row in zip(axes.flat, surest_first):

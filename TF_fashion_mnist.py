@@ -150,7 +150,7 @@ def draw_layers(model, pictures, file):
     """
     convolutions = model.layers[:4]  # two convolutions, each with its pooling
     outputs = [layer.output for layer in convolutions]
-    look_inside = tf.keras.Model(model.inputs, outputs)  # the same layers, but with four outputs
+    look_inside = tf.keras.Model(model.inputs[0], outputs)  # the same layers, but with four outputs
     titles = ["picture", "first convolution", "its pooling", "second convolution", "its pooling"]
     columns = [pictures, *look_inside.predict(pictures, verbose=0)]
     figure, axes = plt.subplots(3, 5, figsize=(13, 8.4))

@@ -264,7 +264,7 @@ def open_picture(file):
             picture = Image.alpha_composite(paper, picture.convert("RGBA"))
         return picture.convert("RGB")
     except UnidentifiedImageError:
-        reason = "its format is unknown"
+        reason = "it is empty, or its format is unknown"
     except Image.DecompressionBombError:
         reason = "it has too many pixels: make it smaller"
     except Exception as error:  # Pillow raises many kinds
@@ -330,7 +330,7 @@ def draw_mistakes(pictures, labels, scores, classes, file):
     wrong = np.flatnonzero(predicted != labels)
     surest_first = wrong[np.argsort(-confidence[wrong])]
     figure, axes = plt.subplots(2, 5, figsize=(13, 7))
-    figure.suptitle(f"{len(wrong)} of {len(labels)} test pictures are misclassified. The surest:")
+    figure.suptitle(f"{len(wrong)} of {len(labels):,} are misclassified. The surest of them:\n")
     for axis in axes.flat:
         axis.axis("off")
     for axis, row in zip(axes.flat, surest_first):

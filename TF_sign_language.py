@@ -290,7 +290,7 @@ def open_picture(file):
             picture = Image.alpha_composite(paper, picture.convert("RGBA"))
         return picture.convert("RGB")
     except UnidentifiedImageError:
-        reason = "its format is unknown"
+        reason = "it is empty, or its format is unknown"
     except Image.DecompressionBombError:
         reason = "it has too many pixels: make it smaller"
     except Exception as error:  # Pillow raises many kinds

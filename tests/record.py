@@ -1,21 +1,32 @@
-"""Keep the recorded runs in tests/results.csv, and write what README.md says of them between its markers.
+"""Run lessons, keep their results in tests/results.csv, and write them into README.md.
 
-  python tests/record.py add TF_Dogs_Cats.py outputs/TF_Dogs_Cats       # add a run; without arguments: write anew
-  python tests/record.py add TF_Dogs_Cats.py FOLDER --pair 1 --short    # one of two in turns, only for their ratio
+  python tests/record.py TF_Dogs_Cats.py -- --seed 2     # run a lesson, and add its result
+  python tests/record.py                                 # only write README.md anew
+
+What stands after -- goes to the lesson. tests/benchmark.py adds its pairs to the same table.
 """
 
 import argparse
 import csv
 import json
+import os
 import re
+import resource
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from statistics import mean
 
 ROOT = Path(__file__).parent.parent
-COLUMNS = ["script", "way", "seed", "epochs", "kind", "value", "seconds", "pair", "machine", "data"]
-KINDS = ("test_accuracy", "best_validation_accuracy", "training_accuracy", "prediction", "largest_difference")
+TABLE = ROOT / "tests" / "results.csv"
+COLUMNS = ["script", "way", "seed", "epochs", "measure", "value", "seconds", "memory_gb",
+           "output_mb", "pair", "machine", "data"]
+MEASURES = ["test_accuracy", "best_validation_accuracy", "training_accuracy", "prediction",
+            "largest_difference"]  # the first of these that a lesson has is its result
 LESSONS = {  # script: title, megabytes to download, and what the course's own notebooks printed
-    "TF_HelloWorld.py": ("1 Hello, world", 0, "18.98"), "TF_fashion_mnist.py": ("2 Clothes", 31, ".909"),
+    "TF_HelloWorld.py": ("1 Hello, world", 0, "18.98"),
+    "TF_fashion_mnist.py": ("2 Clothes", 31, ".909"),
     "TF_hand_writing_recognition.py": ("4 Digits", 11, ".987"),
     "TF_Human_horse.py": ("5 Horses or humans ¹", 161, ".86, at 150x150"),
     "TF_HappyVsSad_Face.py": ("6 Happy or sad", 3, "above .999"),
@@ -24,97 +35,173 @@ LESSONS = {  # script: title, megabytes to download, and what the course's own n
     "TF_Human_horse_Augmentation.py": ("11 Horses, augmented ¹", 161, "-"),
     "TF_Dogs_Cats_Transfer_Learning.py": ("12 Transfer learning ²", 157, ".94 to .967"),
     "TF_RockPaperScissors.py": ("13 Rock, paper, scissors ¹", 230, ".954"),
-    "TF_sign_language.py": ("14 Sign language ³", 63, "-"), "TF_Model_Evaluation.py": ("15 Evaluation", 31, "-"),
+    "TF_sign_language.py": ("14 Sign language ³", 63, "-"),
+    "TF_Model_Evaluation.py": ("15 Evaluation", 31, "-"),
 }
 
 
-def spread(values: list[float]) -> str:
-    """Return the mean of values, with the smallest and the largest where there are several."""
-    number = [f"{value:.3f}".removeprefix("0") for value in (mean(values), min(values), max(values))]
-    return number[0] + (f" ({number[1]} to {number[2]}, {len(values)} seeds)" if len(values) > 1 else "")
+def read_table():
+    """Return the recorded runs, a dict of texts for each."""
+    with TABLE.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
 
 
-def span(rows: list[dict]) -> str:
-    return " to ".join(dict.fromkeys(str(limit(int(row["epochs"]) for row in rows)) for limit in (min, max)))
+def write_table(rows):
+    rows.sort(key=lambda row: (list(LESSONS).index(row["script"]), row["way"], row["seed"]))
+    with TABLE.open("w", newline="", encoding="utf-8") as target:
+        writer = csv.DictWriter(target, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
-def select(rows, script, way, kinds=KINDS) -> list[dict]:
-    return [row for row in rows if row["script"] == script and row["way"] == way and row["kind"] in kinds]
+def describe_run(script, folder, way, **more):
+    """Return the row of a run that has left its results in `folder`."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    measure = next(name for name in MEASURES if name in metrics)
+    epochs = len((folder / "history.csv").read_text().splitlines()) - 1
+    row = dict.fromkeys(COLUMNS, "")
+    row.update(script=script, way=way, seed=str(metrics["seed"]), epochs=str(epochs),
+               measure=measure, value=f"{metrics[measure]:.4f}",
+               seconds=f"{metrics['seconds']:.1f}", **more)
+    return row
 
 
-def pairs(rows: list[dict], script: str) -> tuple[str, str]:
-    """Return seconds an epoch by default, and the ratio to --plain, of the pairs that ran in turns."""
-    found = {}
-    for row in rows:
-        if row["script"] == script and row["pair"]:
-            found.setdefault(row["pair"], {})[row["way"]] = float(row["seconds"]) / int(row["epochs"])
-    whole = [pair for pair in found.values() if len(pair) == 2]
-    return (f"{mean(pair['default'] for pair in whole):.1f}",
-            f"{mean(pair['plain'] / pair['default'] for pair in whole):.1f}") if whole else ("-", "-")
+def add_row(rows, row):
+    """Add a row in the place of the same run recorded before."""
+    key = ("script", "way", "seed", "pair")
+    rows[:] = [old for old in rows if any(old[name] != row[name] for name in key)]
+    rows.append(row)
 
 
-def describe(rows: list[dict], script: str) -> str:
+def add_run(script, folder, way, **more):
+    """Add a run to the table, and write it into README.md."""
+    rows = read_table()
+    add_row(rows, describe_run(script, folder, way, **more))
+    write_table(rows)
+    write_readme(rows)
+
+
+def run_lesson(script, arguments, machine, data):
+    """Run a lesson as a learner does, and add its result, with the memory and disk it took."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        subprocess.run([sys.executable, ROOT / script, *arguments, "--output-dir", folder],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       env={**os.environ, "MPLBACKEND": "agg"})
+        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+        way = "augment" if "--augment" in arguments else "default"
+        add_run(script, folder, way, memory_gb=f"{memory:.1f}", output_mb=f"{size:.0f}",
+                machine=machine, data=data)
+
+
+def select(rows, script, way):
+    """Return the runs of a lesson that count for its result: not those of a pair."""
+    return [row for row in rows
+            if row["script"] == script and row["way"] == way and not row["pair"]]
+
+
+def short(value):
+    return f"{value:.3f}".removeprefix("0")
+
+
+def spread(values):
+    """Return the mean of the values, with the smallest and the largest where there are several."""
+    if len(values) == 1:
+        return short(values[0])
+    return f"{short(mean(values))} ({short(min(values))} to {short(max(values))})"
+
+
+def span(numbers, unit=""):
+    low, high = min(numbers), max(numbers)
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+
+
+def ratio(rows, script):
+    """Return how many times as long the course's way took, in the pair that ran in turns."""
+    seconds = {row["way"]: float(row["seconds"]) for row in rows
+               if row["script"] == script and row["pair"]}
+    if len(seconds) < 2:
+        return "-"
+    return f"{seconds['course'] / seconds['default']:.1f}"
+
+
+def summary(found):
+    """Return in words the result of some runs."""
+    values = [float(row["value"]) for row in found]
+    epochs = span([int(row["epochs"]) for row in found])
+    seconds = span([round(float(row["seconds"])) for row in found], " s")
+    seeds = f", {len(found)} seeds" if len(found) > 1 else ""
+    measure = found[0]["measure"].replace("_", " ")
+    return f"{measure} {spread(values)} in {epochs} epochs{seeds}. The training took {seconds}."
+
+
+def describe(rows, script):
     """Return the Expect line of a lesson: all of one pattern."""
-    sentences = []
-    for way, words in (("default", ""), ("augment", "With `--augment`: "), ("plain", "With `--plain`: ")):
-        if found := select(rows, script, way):
-            kind, values = found[0]["kind"].replace("_", " "), [float(row["value"]) for row in found]
-            sentences.append(f"{words}{kind} {spread(values)} in {span(found)} epochs.")
-    seconds, ratio = pairs(rows, script)
-    if ratio != "-":
-        sentences.append(f"An epoch takes {seconds} s, and {ratio} times as long with `--plain`.")
-    return "*Expect:* " + (" ".join(text[0].upper() + text[1:] for text in sentences) or "not recorded yet.")
+    default = select(rows, script, "default")
+    if not default:
+        return "*Expect:* not recorded yet."
+    text = f"*Expect:* {summary(default)}"
+    augmented = select(rows, script, "augment")
+    if augmented:
+        text += f" With `--augment`: {summary(augmented)}"
+    if ratio(rows, script) != "-":
+        text += f" The course's way takes {ratio(rows, script)} times as long."
+    return text
 
 
-def table(rows: list[dict]) -> str:
+def table(rows):
     """Return the table of results, a row for each lesson that trains."""
-    lines = ["|lesson|measure|by default|in the course|epochs|s per epoch|`--plain`|memory|disk|", "|---" * 9 + "|"]
+    lines = ["| lesson | measure | result | course | epochs | training | course's way | memory | "
+             "disk |", "|---" * 9 + "|"]
     for script, (title, megabytes, course) in LESSONS.items():
-        if not (default := select(rows, script, "default")):
+        found = select(rows, script, "default")
+        if not found:
             continue
-        memory, disk = (next((row["value"] for row in select(rows, script, "default", [kind])), 0)
-                        for kind in ("memory_gb", "output_mb"))
-        seconds, ratio = pairs(rows, script)
-        lines.append("| " + " | ".join([
-            title, default[0]["kind"].replace("_accuracy", "").replace("_", " "),
-            spread([float(row["value"]) for row in default]), course, span(default), seconds,
-            ratio if ratio == "-" else f"{ratio} times", f"{memory} GB" if memory else "-",
-            f"{megabytes + int(disk)} MB"]) + " |")
-    return "\n".join(lines) + f"\n\nMachine: {'; '.join(sorted({row['machine'] for row in rows}))}."
+        times = ratio(rows, script)
+        memory = max((row["memory_gb"] for row in found), default="")
+        disk = max((int(row["output_mb"] or 0) for row in found), default=0)
+        cells = [
+            title,
+            found[0]["measure"].replace("_accuracy", "").replace("_", " "),
+            spread([float(row["value"]) for row in found]),
+            course,
+            span([int(row["epochs"]) for row in found]),
+            span([round(float(row["seconds"])) for row in found], " s"),
+            times if times == "-" else f"{times} times as long",
+            f"{memory} GB" if memory else "-",
+            f"{megabytes + disk} MB",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    machines = sorted({row["machine"] for row in rows if row["machine"]})
+    return "\n".join(lines) + f"\n\nMachine: {'; '.join(machines)}."
 
 
-def render(readme: str, rows: list[dict]) -> str:
-    def write(match: re.Match) -> str:
-        return f"<!-- {match[1]} -->\n{table(rows) if match[1] == 'table' else describe(rows, match[1])}\n<!-- end -->"
-    return re.sub(r"<!-- (table|\w+\.py) -->\n.*?<!-- end -->", write, readme, flags=re.DOTALL)
+def render(readme, rows):
+    """Return the README with what lies between its markers written anew."""
+    def write(match):
+        name = match[1]
+        text = table(rows) if name == "table" else describe(rows, name)
+        return f"<!-- {name} -->\n{text}\n<!-- end -->"
+
+    pattern = r"<!-- (table|\w+\.py) -->\n.*?<!-- end -->"
+    return re.sub(pattern, write, readme, flags=re.DOTALL)
 
 
-def add(rows: list[dict], line: argparse.Namespace) -> None:
-    """Add the run in `line.folder` to rows, in the place of the same run recorded before."""
-    metrics = json.loads((line.folder / "metrics.json").read_text())
-    kind = "" if line.short else next(name for name in KINDS if name in metrics)
-    way = "plain" if metrics.get("plain") else "augment" if metrics.get("augment") else "default"
-    epochs = len((line.folder / "history.csv").read_text().splitlines()) - 1
-    row = {"script": line.script, "way": way, "seed": str(metrics["seed"]), "epochs": str(epochs), "kind": kind,
-           "value": f"{metrics[kind]:.4f}" if kind else "", "seconds": f"{metrics['seconds']:.1f}",
-           "pair": line.pair, "machine": line.machine, "data": line.data}
-    key = ("script", "way", "seed", "kind", "pair")
-    rows[:] = [old for old in rows if any(old[name] != row[name] for name in key)] + [row]
-    rows.sort(key=lambda row: [*LESSONS].index(row["script"]))
+def write_readme(rows):
+    file = ROOT / "README.md"
+    file.write_text(render(file.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", nargs="?", choices=["add"])
-    parser.add_argument("script", nargs="?")
-    parser.add_argument("folder", nargs="?", type=Path)
-    for flag, default in (("--pair", ""), ("--data", "complete"), ("--machine", "2 cores")):
-        parser.add_argument(flag, default=default)
-    parser.add_argument("--short", action="store_true", help="too few epochs for its accuracy to count")
-    line, file = parser.parse_args(), ROOT / "tests" / "results.csv"
-    rows = list(csv.DictReader(file.open(newline=""))) if file.exists() else []
-    if line.action:
-        add(rows, line)
-        with file.open("w", newline="") as target:
-            csv.writer(target, lineterminator="\n").writerows([COLUMNS, *(map(row.get, COLUMNS) for row in rows)])
-    (ROOT / "README.md").write_text(render((ROOT / "README.md").read_text(encoding="utf-8"), rows), encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("script", nargs="?", choices=LESSONS)
+    parser.add_argument("arguments", nargs="*", help="for the lesson, after --")
+    parser.add_argument("--machine", default="", help="a few words on it")
+    parser.add_argument("--data", default="complete", help="complete, a part, copies, ...")
+    line = parser.parse_args()
+    if line.script:
+        run_lesson(line.script, line.arguments, line.machine, line.data)
+    else:
+        write_readme(read_table())

@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("# When one device is not enough")[1].split("\n# ")[0]
+SECTION = (
+    (ROOT / "README.md")
+    .read_text(encoding="utf-8")
+    .split("# When one device is not enough")[1]
+    .split("\n# ")[0]
+)
 BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
 PROGRAM = next(block for block in BLOCKS if "MultiWorkerMirroredStrategy" in block)
 
@@ -32,10 +37,15 @@ def start_two(folder: Path, program: str, data: Path) -> list[subprocess.Popen]:
     for index in range(2):
         config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
         with open(folder / f"{index}.txt", "w") as out:
-            processes.append(subprocess.Popen([sys.executable, "several_machines.py", data], cwd=folder, stdout=out,
-                                              stderr=subprocess.STDOUT,
-                                              env={**os.environ, "TF_CONFIG": json.dumps(config),
-                                                   "PYTHONUNBUFFERED": "1"}))  # its lines are read while it runs
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "several_machines.py", data],
+                    cwd=folder,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, "TF_CONFIG": json.dumps(config), "PYTHONUNBUFFERED": "1"},
+                )
+            )  # its lines are read while it runs
     return processes
 
 
@@ -43,16 +53,33 @@ def start_on_two_devices(folder: Path, data: Path) -> subprocess.Popen:
     """Start lesson 8 with the README's lines around `build_model`, on two logical CPUs in the place of two GPUs."""
     lines = next(block for block in BLOCKS if "MirroredStrategy().scope()" in block)
     text = (ROOT / "TF_Dogs_Cats.py").read_text(encoding="utf-8")
-    assert text.count("    model = build_model()\n") == 1  # these lines are replaced, and nothing else
-    text = text.replace("    model = build_model()\n", "".join(f"    {line}\n" for line in lines.splitlines()))
-    two = ("tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], "
-           "[tf.config.LogicalDeviceConfiguration()] * 2)\n")
+    assert (
+        text.count("    model = build_model()\n") == 1
+    )  # these lines are replaced, and nothing else
+    text = text.replace(
+        "    model = build_model()\n", "".join(f"    {line}\n" for line in lines.splitlines())
+    )
+    two = (
+        "tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], "
+        "[tf.config.LogicalDeviceConfiguration()] * 2)\n"
+    )
     text = text.replace("import tensorflow as tf\n", f"import tensorflow as tf\n{two}", 1)
     text = text.replace("MirroredStrategy()", "MirroredStrategy(['CPU:0', 'CPU:1'])")
     folder.mkdir()
     (folder / "TF_Dogs_Cats.py").write_text(text)
-    command = [sys.executable, "TF_Dogs_Cats.py", "--epochs", "2", "--batch-size", "8", "--data-dir", data]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [
+        sys.executable,
+        "TF_Dogs_Cats.py",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "8",
+        "--data-dir",
+        data,
+    ]
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def kill_when_it_trains(worker: subprocess.Popen, printed: Path) -> None:
@@ -69,7 +96,9 @@ def started(drawn, tmp_path_factory):
     assert PROGRAM.count("5, 40  #") == 1
     whole = start_two(folder / "whole", PROGRAM.replace("5, 40  #", "2, 8  #"), data)
     killed = start_two(folder / "killed", PROGRAM.replace("5, 40  #", "900, 8  #"), data)
-    killer = threading.Thread(target=kill_when_it_trains, args=(killed[1], folder / "killed" / "1.txt"))
+    killer = threading.Thread(
+        target=kill_when_it_trains, args=(killed[1], folder / "killed" / "1.txt")
+    )
     killer.start()
     yield folder, whole, killed, devices
     for process in [*whole, *killed, devices]:
@@ -85,17 +114,30 @@ def test_all_start(started):
 
 def test_when_a_worker_is_killed_the_other_ends_too(started):
     folder, _, (chief, worker), _ = started
-    assert worker.wait(timeout=120) == -signal.SIGKILL and "epoch 1:" in (folder / "killed" / "1.txt").read_text()
+    assert (
+        worker.wait(timeout=120) == -signal.SIGKILL
+        and "epoch 1:" in (folder / "killed" / "1.txt").read_text()
+    )
     assert chief.wait(timeout=60) != 0  # instead of waiting for ever
     assert "Collective ops is aborted" in (folder / "killed" / "0.txt").read_text()
 
 
 def test_two_workers_train_the_same_network_and_the_chief_saves_it(started, run, drawn):
     folder, processes, _, _ = started
-    assert [process.wait(timeout=120) for process in processes] == [0, 0], (folder / "whole" / "0.txt").read_text()
-    lines = [[line for line in (folder / "whole" / f"{index}.txt").read_text().splitlines() if line.startswith("epoch")]
-             for index in range(2)]
-    assert len(lines[0]) == 2 and lines[0] == lines[1]  # the same losses and accuracies, to the last digit
+    assert [process.wait(timeout=120) for process in processes] == [0, 0], (
+        folder / "whole" / "0.txt"
+    ).read_text()
+    lines = [
+        [
+            line
+            for line in (folder / "whole" / f"{index}.txt").read_text().splitlines()
+            if line.startswith("epoch")
+        ]
+        for index in range(2)
+    ]
+    assert (
+        len(lines[0]) == 2 and lines[0] == lines[1]
+    )  # the same losses and accuracies, to the last digit
     outputs = folder / "whole" / "outputs" / "several_machines"
     assert [path.name for path in outputs.iterdir()] == ["model.keras"]
     picture = next((drawn / "cats_and_dogs_filtered" / "validation" / "cats").iterdir())

@@ -1,5 +1,6 @@
 """Every lesson, copied alone into an empty folder, runs on drawn data, leaves what it promises, and has learned."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -7,33 +8,83 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, assert_one_sentence, copy_outputs, metrics_of
+from conftest import ROOT, assert_one_sentence, copy_outputs, metrics_of, small_text
 from PIL import Image
 
 SMALL = ["--epochs", 4, "--batch-size", 8]
 # script: (arguments, data folder, figures, the least that a number of metrics.json must be)
 LESSONS = {
     "TF_HelloWorld.py": ([], None, ["loss_and_line.png"], {"prediction": 18.9}),
-    "TF_fashion_mnist.py": (["--epochs", 4, "--batch-size", 16], "fashion-mnist", ["curves.png", "layers.png"],
-                            {"test_accuracy": 0.8, "dense_test_accuracy": 0.6}),
-    "TF_hand_writing_recognition.py": (["--epochs", 4, "--batch-size", 16], "mnist", ["curves.png", "mistakes.png"],
-                                       {"test_accuracy": 0.8, "dense_test_accuracy": 0.6}),
-    "TF_Human_horse.py": (SMALL, "", ["curves.png"], {"best_validation_accuracy": 0.8}),
-    "TF_HappyVsSad_Face.py": ([], "happy-or-sad", ["curves.png"], {"training_accuracy": 0.999}),
-    "TF_Dogs_Cats.py": (SMALL, "cats_and_dogs_filtered", ["training_validation_acc_loss_plot.png"],
-                        {"best_validation_accuracy": 0.8}),
-    "TF_Human_horse_Augmentation.py": (SMALL, "", ["curves.png", "augmentations.png"],
-                                       {"best_validation_accuracy": 0.75}),
-    "TF_Dogs_Cats_Transfer_Learning.py": (SMALL, "cats_and_dogs_filtered", ["curves.png"],
-                                          {"best_validation_accuracy": 0.8}),
-    "TF_RockPaperScissors.py": (SMALL, "", ["curves.png", "confusion_matrix.png"], {"best_validation_accuracy": 0.6}),
-    "TF_sign_language.py": (["--epochs", 4, "--batch-size", 16], "sign-language-mnist",
-                            ["curves.png", "confusion_matrix.png"], {"test_accuracy": 0.3}),
-    "TF_Model_Evaluation.py": (["--epochs", 3, "--batch-size", 32], "fashion-mnist",
-                               ["model_evaluation1.png", "model_evaluation2.png"], {"test_accuracy": 0.7}),
+    "TF_fashion_mnist.py": (
+        ["--epochs", 4, "--batch-size", 16],
+        "fashion-mnist",
+        ["pictures.png", "curves.png", "layers.png"],
+        {"test_accuracy": 0.8, "dense_test_accuracy": 0.6},
+    ),
+    "TF_hand_writing_recognition.py": (
+        ["--epochs", 4, "--batch-size", 16],
+        "mnist",
+        ["pictures.png", "curves.png", "mistakes.png"],
+        {"test_accuracy": 0.8, "dense_test_accuracy": 0.6},
+    ),
+    "TF_Human_horse.py": (
+        SMALL,
+        "",
+        ["pictures.png", "curves.png"],
+        {"best_validation_accuracy": 0.8},
+    ),
+    "TF_HappyVsSad_Face.py": (
+        [],
+        "happy-or-sad",
+        ["pictures.png", "curves.png"],
+        {"training_accuracy": 0.999},
+    ),
+    "TF_Dogs_Cats.py": (
+        SMALL,
+        "cats_and_dogs_filtered",
+        ["pictures.png", "training_validation_acc_loss_plot.png"],
+        {"best_validation_accuracy": 0.8},
+    ),
+    "TF_Human_horse_Augmentation.py": (
+        SMALL,
+        "",
+        ["pictures.png", "curves.png", "augmentations.png"],
+        {"best_validation_accuracy": 0.75},
+    ),
+    "TF_Dogs_Cats_Transfer_Learning.py": (
+        ["--epochs", 4, "--batch-size", 8, "--fine-tune", 1],
+        "cats_and_dogs_filtered",
+        ["pictures.png", "curves.png", "learning_curve.png"],
+        {"best_validation_accuracy": 0.8},
+    ),
+    "TF_RockPaperScissors.py": (
+        SMALL,
+        "",
+        ["pictures.png", "curves.png", "confusion_matrix.png"],
+        {"best_validation_accuracy": 0.6},
+    ),
+    "TF_sign_language.py": (
+        ["--epochs", 4, "--batch-size", 16],
+        "sign-language-mnist",
+        ["pictures.png", "curves.png", "confusion_matrix.png"],
+        {"test_accuracy": 0.3},
+    ),
+    "TF_Model_Evaluation.py": (
+        ["--epochs", 3, "--batch-size", 32],
+        "fashion-mnist",
+        [
+            "pictures.png",
+            "model_evaluation1.png",
+            "model_evaluation2.png",
+            "certainty.png",
+            "mistakes.png",
+        ],
+        {"test_accuracy": 0.7},
+    ),
 }
-WITHOUT_PLAIN = ("TF_HelloWorld.py", "TF_Model_Evaluation.py")
-PLAIN = [script for script in LESSONS if script not in WITHOUT_PLAIN]
+PREDICTS = [
+    script for script in LESSONS if "--predict" in (ROOT / script).read_text(encoding="utf-8")
+]
 
 
 def check_figure(file):
@@ -43,20 +94,21 @@ def check_figure(file):
         assert len(picture.convert("RGB").getcolors(1 << 24)) > 10, file
 
 
-@pytest.mark.parametrize("script, flags", [(script, []) for script in LESSONS] + [(s, ["--plain"]) for s in PLAIN])
-def test_lesson_learns_and_leaves_what_it_promises(script, flags, trained):
+@pytest.mark.parametrize("script", LESSONS)
+def test_lesson_learns_and_leaves_what_it_promises(script, trained):
     _, _, figures, floors = LESSONS[script]
-    process = trained(script, *flags)
+    process = trained(script)
     assert process.code == 0 and "Warning" not in process.err, process.err
-    for name in [*figures, *([] if script == "TF_HelloWorld.py" else ["pictures.png"])]:
+    for name in figures:
         check_figure(process.outputs / name)
     metrics = metrics_of(process)
-    assert metrics["seconds"] > 0 and metrics["seed"] == 1 and metrics.get("plain", False) == bool(flags)
-    for name, floor in floors.items():  # with --plain a part of it, after fewer epochs
-        assert metrics[name] >= (0.7 * floor if flags else floor), (name, metrics[name])
+    assert metrics["seconds"] > 0 and metrics["seed"] == 1
+    for name, floor in floors.items():
+        assert metrics[name] >= floor, (name, metrics[name])
     history = np.genfromtxt(process.outputs / "history.csv", delimiter=",", names=True)
     assert history["loss"][1:].min() < history["loss"][0]
-    assert tf.keras.models.load_model(process.outputs / "model.keras").count_params() > 0
+    model = tf.keras.models.load_model(process.outputs / "model.keras")
+    assert model.name == script.removesuffix(".py")
 
 
 def test_convolutions_need_no_tensorflow(tmp_path):
@@ -72,32 +124,61 @@ def test_convolutions_need_no_tensorflow(tmp_path):
 
 
 def test_convolutions_on_a_picture_of_ones_own(run, drawn):
-    process = run("Convolutions_basic.py", "--image", drawn / "rps" / "rock" / "rock01-000.png")  # RGBA
+    process = run(
+        "Convolutions_basic.py", "--image", drawn / "rps" / "rock" / "rock01-000.png"
+    )  # RGBA
     assert process.code == 0, process.err
     check_figure(process.outputs / "filters.png")
 
 
-def test_saved_models_are_the_same_in_every_format(run, monkeypatch):
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)  # it would be for all tests
+def test_saved_models_are_the_same_in_every_format(run):
     process = run("TF_Saving_Loading_Model.py")
-    assert process.code == 0 and process.out.count("largest difference 0\n") == 4, process.out + process.err
+    assert process.code == 0 and process.out.count("largest difference 0\n") == 5, process.err
     old = tf.keras.models.load_model(process.outputs / "model.h5").optimizer.variables
-    assert len(old) < len(tf.keras.models.load_model(process.outputs / "model.keras").optimizer.variables)
-    for word in ("hidden: group", "dataset (1, 8) float32", "attribute model_config", "optimizer", "Lambda"):
+    new = tf.keras.models.load_model(process.outputs / "model.keras").optimizer.variables
+    assert len(old) < len(new)
+    for word in (
+        "hidden: group",
+        "dataset (1, 8) float32",
+        "attribute model_config",
+        "with_code.keras was refused",
+        "Lambda",
+    ):
         assert word in process.out, word
+    check_figure(process.outputs / "loss.png")
 
 
-def test_happy_or_sad_stops_by_its_callback(trained):
-    history = np.genfromtxt(trained("TF_HappyVsSad_Face.py").outputs / "history.csv", delimiter=",", names=True)
-    assert len(history) < 15 and history["accuracy"][-1] > 0.999 and (history["accuracy"][:-1] <= 0.999).all()
-    assert "stopping here" in trained("TF_HappyVsSad_Face.py").out
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_the_file_for_phones_answers_as_the_network_does(run):
+    process = run("TF_Saving_Loading_Model.py")
+    interpreter = tf.lite.Interpreter(str(process.outputs / "model.tflite"))
+    model = tf.keras.models.load_model(process.outputs / "model.keras")
+    answer = interpreter.get_signature_runner()
+    number = np.float32([[2.5]])
+    for output in answer(**{next(iter(answer.get_input_details())): number}).values():
+        np.testing.assert_allclose(output, model(number), atol=1e-6)
 
 
-@pytest.mark.parametrize("script, folder, names", [
-    ("TF_Human_horse.py", "validation-horse-or-human", ("horses", "humans")),
-    ("TF_RockPaperScissors.py", "rps-test-set", ("rock", "paper", "scissors")),
-    ("TF_Dogs_Cats_Transfer_Learning.py", "cats_and_dogs_filtered/validation", ("cats", "dogs")),
-])
+def test_happy_or_sad_stops_after_the_epoch_that_is_good_enough(trained):
+    process = trained("TF_HappyVsSad_Face.py")
+    measured = re.findall(r"accuracy on the same icons: ([\d.]+)%", process.out)
+    assert len(measured) < 15 and measured[-1] == "100.0"
+    assert all(float(number) < 99.9 for number in measured[:-1])
+    assert "stopping here" in process.out
+
+
+@pytest.mark.parametrize(
+    "script, folder, names",
+    [
+        ("TF_Human_horse.py", "validation-horse-or-human", ("horses", "humans")),
+        ("TF_RockPaperScissors.py", "rps-test-set", ("rock", "paper", "scissors")),
+        (
+            "TF_Dogs_Cats_Transfer_Learning.py",
+            "cats_and_dogs_filtered/validation",
+            ("cats", "dogs"),
+        ),
+    ],
+)
 def test_predict_agrees_with_what_the_model_scores(script, folder, names, trained, run, drawn):
     """The share of right answers of --predict is the best validation accuracy: same pixels, same scale."""
     finished = trained(script)
@@ -105,8 +186,12 @@ def test_predict_agrees_with_what_the_model_scores(script, folder, names, traine
     process = run(script, "--predict", *sum(files.values(), []), folder=finished.folder)
     assert process.code == 0, process.err
     truth = [name for name, group in files.items() for _ in group]
-    right = np.mean([f": {name} (" in line for name, line in zip(truth, process.out.splitlines(), strict=True)])
-    assert right == pytest.approx(metrics_of(finished)["best_validation_accuracy"], abs=0.07)  # bfloat16 may tip one
+    right = np.mean(
+        [f": {name} (" in line for name, line in zip(truth, process.out.splitlines(), strict=True)]
+    )
+    assert right == pytest.approx(
+        metrics_of(finished)["best_validation_accuracy"], abs=0.07
+    )  # bfloat16 may tip one
 
 
 def test_digits_and_hands_of_ones_own(trained, run, load, drawn, tmp_path):
@@ -114,50 +199,99 @@ def test_digits_and_hands_of_ones_own(trained, run, load, drawn, tmp_path):
     _, (pictures, labels) = digits.load_mnist(None, drawn / "mnist")
     files = [tmp_path / f"{number}.png" for number in range(20)]
     for picture, file in zip(pictures, files):
-        paper = Image.new("L", (400, 300), 180)  # grey, and the digit is small and not in the middle
-        paper.paste(Image.fromarray((180 - 0.6 * picture).astype("uint8")).resize((84, 84)), (70, 150))
+        paper = Image.new(
+            "L", (400, 300), 180
+        )  # grey, and the digit is small and not in the middle
+        paper.paste(
+            Image.fromarray((180 - 0.6 * picture).astype("uint8")).resize((84, 84)), (70, 150)
+        )
         paper.save(file)
-    process = run("TF_hand_writing_recognition.py", "--predict", *files,
-                  folder=trained("TF_hand_writing_recognition.py").folder)
+    process = run(
+        "TF_hand_writing_recognition.py",
+        "--predict",
+        *files,
+        folder=trained("TF_hand_writing_recognition.py").folder,
+    )
     answers = [line.split(": ")[1][0] for line in process.out.splitlines()]
-    assert np.mean([answer == str(label) for answer, label in zip(answers, labels)]) >= 0.7, process.out
-    process = run("TF_sign_language.py", "--predict", *files[:2], folder=trained("TF_sign_language.py").folder)
-    assert process.code == 0 and process.out.count("% sure") == 2
+    assert np.mean([answer == str(label) for answer, label in zip(answers, labels)]) >= 0.7, (
+        process.out
+    )
+    process = run(
+        "TF_sign_language.py", "--predict", *files[:2], folder=trained("TF_sign_language.py").folder
+    )
+    assert process.code == 0 and process.out.count("%)") == 2
     assert Image.open(process.outputs / "prediction.png").size == (2 * 224, 224)
 
 
 def test_lesson_11_is_compared_with_lesson_5(trained, run, drawn, tmp_path):
     folder = copy_outputs(trained("TF_Human_horse.py"), tmp_path)
-    small = (trained("TF_Human_horse_Augmentation.py").folder / "TF_Human_horse_Augmentation.py").read_text()
-    process = run("TF_Human_horse_Augmentation.py", "--data-dir", drawn, "--epochs", 1, folder=folder, text=small)
-    assert process.code == 0 and "lesson 5, last five epochs" in process.out, process.err
+    process = run(
+        "TF_Human_horse_Augmentation.py",
+        "--data-dir",
+        drawn,
+        "--epochs",
+        1,
+        folder=folder,
+        text=small_text("TF_Human_horse_Augmentation.py"),
+    )
+    assert process.code == 0 and "lesson 5, not augmented, mean" in process.out, process.err
 
 
 def test_augmented_dogs_and_cats_do_not_overwrite_the_others(trained, run, drawn, tmp_path):
     folder = copy_outputs(trained("TF_Dogs_Cats.py"), tmp_path)
     before = (folder / "outputs" / "TF_Dogs_Cats" / "history.csv").read_bytes()
-    small = (ROOT / "TF_Dogs_Cats.py").read_text(encoding="utf-8").replace("(150, 150)", "(100, 100)")
-    process = run("TF_Dogs_Cats.py", "--augment", "--data-dir", drawn / "cats_and_dogs_filtered", "--epochs", 1,
-                  folder=folder, text=small)
-    assert process.code == 0 and (folder / "outputs" / "TF_Dogs_Cats_augmented" / "model.keras").exists(), process.err
+    process = run(
+        "TF_Dogs_Cats.py",
+        "--augment",
+        "--data-dir",
+        drawn / "cats_and_dogs_filtered",
+        "--epochs",
+        1,
+        folder=folder,
+        text=small_text("TF_Dogs_Cats.py"),
+    )
+    assert (
+        process.code == 0
+        and (folder / "outputs" / "TF_Dogs_Cats_augmented" / "model.keras").exists()
+    ), process.err
     assert (folder / "outputs" / "TF_Dogs_Cats" / "history.csv").read_bytes() == before
 
 
-@pytest.mark.parametrize("script", ["TF_Dogs_Cats.py", "TF_Human_horse.py"])
-def test_what_happens_inside_a_network(script, trained, run, drawn):
+@pytest.mark.parametrize(
+    "script, count",
+    [
+        ("TF_Human_horse.py", 10),
+        ("TF_HappyVsSad_Face.py", 6),
+        ("TF_Dogs_Cats.py", 6),
+        ("TF_Human_horse_Augmentation.py", 10),
+        ("TF_RockPaperScissors.py", 8),
+    ],
+)
+def test_what_happens_inside_a_network_and_where_it_looked(script, count, trained, run, drawn):
     model = trained(script).outputs / "model.keras"
-    process = run("TF_Dogs_Cats_Visualization.py", "--model", model, "--data-dir", drawn / "cats_and_dogs_filtered")
+    process = run(
+        "TF_Dogs_Cats_Visualization.py",
+        "--model",
+        model,
+        "--seed",
+        1,
+        "--data-dir",
+        drawn / "cats_and_dogs_filtered",
+    )
     assert process.code == 0, process.err
-    check_figure(process.outputs / "dog_intermediate representation.png")
-    check_figure(process.outputs / "sparsity.png")
-    assert process.out.count("% zeros") == (6 if script == "TF_Dogs_Cats.py" else 10)
+    for name in ("dog_intermediate representation.png", "sparsity.png", "grad_cam.png"):
+        check_figure(process.outputs / name)
+    assert process.out.count("% zeros") == count
+    assert re.search(r"Predicted: \w+ \([\d.]+%\)", process.out)
 
 
-def test_a_dead_filter_does_not_divide_by_zero(load, tmp_path):
-    answers = {"layer": np.stack([np.zeros((5, 5)), np.ones((5, 5)), np.eye(5)], axis=-1)}
+def test_a_dead_filter_does_not_divide_by_zero(load):
+    lesson = load("TF_Dogs_Cats_Visualization.py")
+    maps = np.zeros((5, 5, 16), np.float32)
+    maps[..., 1] = np.eye(5)
     with np.errstate(all="raise"):
-        load("TF_Dogs_Cats_Visualization.py").draw_representations(np.zeros((9, 9, 3)), answers, tmp_path / "dead.png")
-    check_figure(tmp_path / "dead.png")
+        strip = lesson.join_maps(maps)
+    assert (strip[:, :5] == 0).all() and strip[0, 6] == 1 and np.isnan(strip[:, 5]).all()
 
 
 def test_data_processing_feeds_lesson_8_and_refuses_another_split(run, drawn):
@@ -165,24 +299,37 @@ def test_data_processing_feeds_lesson_8_and_refuses_another_split(run, drawn):
     before = sorted((file, file.stat().st_size) for file in (drawn / "PetImages").rglob("*"))
     process = run(script, "--data-dir", drawn / "PetImages", "--split", "0.75")
     assert process.code == 0, process.err
-    for name in ("666.jpg (empty)", "11702.jpg (empty)", "Cat/Thumbs.db (not", "Dog/Thumbs.db (not", "77.jpg (OSError"):
+    for name in ("666.jpg: ", "11702.jpg: ", "Cat/Thumbs.db: no", "Dog/Thumbs.db: no", "77.jpg: "):
         assert name in process.out.replace("\\", "/"), name
-    assert process.out.count("left out:") == 5
+    assert process.out.count("Left out:") == 5
 
     def layout() -> dict[str, set[str]]:
-        return {part: {file.relative_to(process.outputs / part).as_posix()
-                       for file in (process.outputs / part).rglob("*.jpg")} for part in ("training", "testing")}
+        return {
+            part: {
+                file.relative_to(process.outputs / part).as_posix()
+                for file in (process.outputs / part).rglob("*.jpg")
+            }
+            for part in ("training", "testing")
+        }
 
     first = layout()
-    assert len(first["training"]) == 24 and len(first["testing"]) == 8 and not first["training"] & first["testing"]
+    assert (
+        len(first["training"]) == 24
+        and len(first["testing"]) == 8
+        and not first["training"] & first["testing"]
+    )
     again = run(script, "--data-dir", drawn / "PetImages", "--split", "0.75", folder=process.folder)
     assert again.code == 0 and "0 placed in this run" in again.out
     for other in (["--split", "0.75", "--seed", 2], ["--split", "0.5"], ["--split", "0.9"]):
         refused = run(script, "--data-dir", drawn / "PetImages", *other, folder=process.folder)
         assert_one_sentence(refused, "another split", "--output-dir")
         assert layout() == first  # nothing was placed before it was refused
-    assert before == sorted((file, file.stat().st_size) for file in (drawn / "PetImages").rglob("*"))
-    lesson_8 = run("TF_Dogs_Cats.py", "--data-dir", process.outputs, "--epochs", 1, folder=process.folder)
+    assert before == sorted(
+        (file, file.stat().st_size) for file in (drawn / "PetImages").rglob("*")
+    )
+    lesson_8 = run(
+        "TF_Dogs_Cats.py", "--data-dir", process.outputs, "--epochs", 1, folder=process.folder
+    )
     assert lesson_8.code == 0 and "Found 24 images" in lesson_8.out, lesson_8.err
 
 
@@ -196,18 +343,40 @@ def test_evaluation_draws_the_history_of_every_lesson_that_trains(trained, run):
 def test_evaluation_keeps_the_turn_of_the_validation_loss(trained, load, drawn):
     lesson, process = load("TF_Model_Evaluation.py"), trained("TF_Model_Evaluation.py")
     (x, y), _ = lesson.load_mnist(None, drawn / "fashion-mnist")
-    for name in ("unregularised", "regularised"):
+    for name in ("not_regularised", "regularised"):
         model = tf.keras.models.load_model(process.outputs / name / "model.keras")
-        loss = model.evaluate(x * np.float32(lesson.RESCALE), y, verbose=0)[0]  # all drawn pictures are validation
+        loss = model.evaluate(x * np.float32(1 / 255), y, verbose=0)[0]  # all are validation
         history = np.genfromtxt(process.outputs / name / "history.csv", delimiter=",", names=True)
         assert loss == pytest.approx(history["val_loss"].min(), rel=1e-3)
 
 
-@pytest.mark.parametrize("script, folder", [
-    ("TF_Human_horse.py", "validation-horse-or-human/horses"), ("TF_Dogs_Cats.py", "validation/dogs"),
-    ("TF_Human_horse_Augmentation.py", "horse-or-human/horses")])
+def test_fine_tuning_changes_the_last_layers_and_no_batch_normalization(load):
+    lesson = load("TF_Dogs_Cats_Transfer_Learning.py")
+    layers = tf.keras.layers
+    names = ["first", "mixed6", "norm", "last"]
+    kinds = [
+        layers.Dense(2, name="first"),
+        layers.Dense(2, name="mixed6"),
+        layers.BatchNormalization(name="norm"),
+        layers.Dense(2, name="last"),
+    ]
+    base = tf.keras.Sequential([layers.Input((2,)), *kinds])
+    base.trainable = False
+    lesson.unfreeze(base)
+    assert [base.get_layer(name).trainable for name in names] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    "script, folder",
+    [
+        ("TF_Human_horse.py", "validation-horse-or-human/horses"),
+        ("TF_Dogs_Cats.py", "validation/dogs"),
+        ("TF_Human_horse_Augmentation.py", "horse-or-human/horses"),
+    ],
+)
 def test_a_class_without_pictures_and_an_unreadable_one(script, folder, run, drawn, tmp_path):
     from shutil import copytree
+
     source = drawn if "horse" in script else drawn / "cats_and_dogs_filtered"
     copytree(source / folder.split("/")[0], tmp_path / folder.split("/")[0])
     for name in ("horse-or-human", "validation-horse-or-human", "train"):
@@ -215,13 +384,15 @@ def test_a_class_without_pictures_and_an_unreadable_one(script, folder, run, dra
             (tmp_path / name).symlink_to(source / name)
     pictures = sorted((tmp_path / folder).iterdir())
     pictures[0].write_bytes(pictures[0].read_bytes()[:300])
-    assert_one_sentence(run(script, "--data-dir", tmp_path), pictures[0].name, "cannot be read as a picture")
+    assert_one_sentence(
+        run(script, "--data-dir", tmp_path), pictures[0].name, "cannot be read as a picture"
+    )
     for picture in pictures:
         picture.unlink()
-    assert_one_sentence(run(script, "--data-dir", tmp_path), "needs pictures in each of its folders")
+    assert_one_sentence(run(script, "--data-dir", tmp_path), "has no pictures of the class")
 
 
-@pytest.mark.parametrize("script", [*PLAIN[1:], "TF_Dogs_Cats_Visualization.py"])  # lesson 2 does not predict
+@pytest.mark.parametrize("script", [*PREDICTS, "TF_Dogs_Cats_Visualization.py"])
 def test_no_model_yet(script, run, drawn):
     file = next((drawn / "rps" / "rock").iterdir())
     flag = "--image" if "Visualization" in script else "--predict"
@@ -230,15 +401,27 @@ def test_no_model_yet(script, run, drawn):
 
 def test_a_file_that_is_no_picture(trained, run, tmp_path):
     (tmp_path / "note.jpg").write_text("no picture")
-    process = run("TF_Human_horse.py", "--predict", tmp_path / "note.jpg", folder=trained("TF_Human_horse.py").folder)
+    process = run(
+        "TF_Human_horse.py",
+        "--predict",
+        tmp_path / "note.jpg",
+        folder=trained("TF_Human_horse.py").folder,
+    )
     assert_one_sentence(process, "note.jpg", "cannot be read as a picture")
     assert_one_sentence(run("Convolutions_basic.py", "--image", tmp_path / "note.jpg"), "note.jpg")
 
 
-@pytest.mark.parametrize("name, content, words", [
-    ("short row", "3," + ",".join(["7"] * 783), "line 3"), ("letter", "3,x" + ",7" * 783, "line 3"),
-    ("256", "3,256" + ",7" * 783, "line 3"), ("minus", "3,-1" + ",7" * 783, "line 3"),
-    ("label 9, the J", "9" + ",7" * 784, "line 3"), ("label 25", "25" + ",7" * 784, "line 3")])
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("short row", "3," + ",".join(["7"] * 783), "line 3"),
+        ("letter", "3,x" + ",7" * 783, "line 3"),
+        ("256", "3,256" + ",7" * 783, "line 3"),
+        ("minus", "3,-1" + ",7" * 783, "line 3"),
+        ("label 9, the J", "9" + ",7" * 784, "line 3"),
+        ("label 25", "25" + ",7" * 784, "line 3"),
+    ],
+)
 def test_a_wrong_row_is_named_with_its_line(name, content, words, load, tmp_path):
     good = "3" + ",7" * 784
     (tmp_path / "signs.csv").write_text(f"label,pixels\n{good}\n{content}\n{good}\n")
@@ -252,9 +435,13 @@ def test_a_wrong_row_is_named_with_its_line(name, content, words, load, tmp_path
 def test_a_full_disk_a_protected_folder_and_ctrl_c(run, drawn, tmp_path, monkeypatch):
     arguments = ["--data-dir", drawn / "cats_and_dogs_filtered", "--epochs", 1]
     (tmp_path / "file").write_text("not a folder")
-    assert_one_sentence(run("TF_Dogs_Cats.py", *arguments, "--output-dir", tmp_path / "file"), "file")
+    assert_one_sentence(
+        run("TF_Dogs_Cats.py", *arguments, "--output-dir", tmp_path / "file"), "file"
+    )
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, limits[1]))  # a file cannot grow larger, as on a full disk
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (1_500_000, limits[1])
+    )  # a file cannot grow larger, as on a full disk
     try:
         full = run("TF_Dogs_Cats.py", *arguments)
     finally:
@@ -268,13 +455,22 @@ def test_a_full_disk_a_protected_folder_and_ctrl_c(run, drawn, tmp_path, monkeyp
     assert_one_sentence(run("TF_Dogs_Cats.py", *arguments), "Stopped.")
 
 
-@pytest.mark.parametrize("script, flags", [
-    ("TF_Human_horse.py", ["--epochs", "0"]), ("TF_Human_horse.py", ["--batch-size", "-3"]),
-    ("TF_Human_horse.py", ["--seed", "99999999999"]), ("TF_Human_horse.py", ["--epoch-s", "1"]),
-    ("TF_Dogs_Cats_Transfer_Learning.py", ["--dropout", "1.5"]), ("TF_Saving_Loading_Model.py", ["--epochs", "1"]),
-    ("TF_DataProcessing_for_CNN_DogCatDataset.py", ["--split", "1"]), ("Convolutions_basic.py", ["--filter", "1"])])
-def test_a_number_out_of_range_is_an_error_of_the_flag(script, flags, run):
-    assert run(script, *flags).code == 2
+@pytest.mark.parametrize(
+    "script, flags",
+    [
+        ("TF_Human_horse.py", ["--epochs", "0"]),
+        ("TF_Human_horse.py", ["--batch-size", "-3"]),
+        ("TF_Human_horse.py", ["--seed", "99999999999"]),
+        ("TF_HelloWorld.py", ["--learning-rate", "-1"]),
+        ("TF_Dogs_Cats_Transfer_Learning.py", ["--dropout", "1.5"]),
+        ("TF_Saving_Loading_Model.py", ["--epochs", "1"]),
+        ("TF_DataProcessing_for_CNN_DogCatDataset.py", ["--split", "1"]),
+        ("Convolutions_basic.py", ["--filter", "1"]),
+    ],
+)
+def test_a_number_out_of_range_is_an_error_of_the_flag_that_says_why(script, flags, run):
+    process = run(script, *flags)
+    assert process.code == 2 and flags[0] in process.err.splitlines()[-1], process.err
 
 
 def test_an_error_in_the_learners_own_edit_keeps_its_traceback(run):

@@ -1,4 +1,6 @@
-"""Shared by all tests: drawn data, a server on 127.0.0.1, and a way to run a lesson as a learner would."""
+"""Shared by all tests: drawn data, a server on 127.0.0.1, and a way to run a lesson as a learner
+would.
+"""
 
 import contextlib
 import functools
@@ -36,7 +38,9 @@ NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody answers
 
 
 def pytest_collection_modifyitems(items):
-    """Several machines: their processes start with the first test, and the tests that look at them come last."""
+    """Several machines: their processes start with the first test, and the tests that look at them
+    come last.
+    """
     items.sort(
         key=lambda item: item.path.name == "test_distribute.py" and item.name != "test_all_start"
     )
@@ -51,9 +55,11 @@ def drawn(tmp_path_factory) -> Path:
 
 
 def run_script(script: str, *arguments, folder: Path, text: str | None = None) -> SimpleNamespace:
-    """Run a lesson, copied alone into `folder`, or `text` in its place, from its first line to its last.
+    """Run a lesson, copied alone into `folder`, or `text` in its place, from its first line to its
+    last.
 
-    Returns its exit code, what it printed, and its folders. It runs in this process: TensorFlow is imported already.
+    Returns its exit code, what it printed, and its folders. It runs in this process: TensorFlow is
+    imported already.
     """
     if text or not (folder / script).exists():
         (folder / script).write_text(
@@ -92,7 +98,9 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def load():
-    """A function that imports a lesson, once, as a module: its functions can be called, its main does not run."""
+    """A function that imports a lesson, once, as a module: its functions can be called, its main
+    does not run.
+    """
 
     @functools.cache
     def load_module(script: str):
@@ -111,7 +119,9 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def serve():
-    """A function that serves a folder on 127.0.0.1 with the given request handler, and returns its address."""
+    """A function that serves a folder on 127.0.0.1 with the given request handler, and returns its
+    address.
+    """
     servers = []
 
     def start(folder: Path, handler=QuietHandler) -> str:
@@ -167,7 +177,9 @@ def small_text(script: str) -> str:
 
 @pytest.fixture(scope="session")
 def trained(drawn, tmp_path_factory):
-    """A function that runs a lesson on drawn data, once: the same code on smaller pictures; lesson 8 as it is."""
+    """A function that runs a lesson on drawn data, once: the same code on smaller pictures; lesson
+    8 as it is.
+    """
     from test_lessons import LESSONS
 
     @functools.cache

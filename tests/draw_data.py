@@ -1,12 +1,12 @@
-"""Draw tiny stand-ins for the lessons' datasets: the layout, names, modes and formats of the real ones.
+"""Draw tiny stand-ins for the lessons' datasets, in the layout and formats of the real ones.
 
-The pictures are simple shapes that a network learns in seconds; nothing learned from them is worth anything. The folder
-then holds, as the servers and archives of the real sets do:
+The pictures are simple shapes that a network learns in seconds; nothing learned from them is worth
+anything. The folder then holds, as the servers and archives of the real sets do:
 
   horse-or-human/ validation-horse-or-human/   lessons 5 and 11    RGBA PNG, 300x300
   happy-or-sad/                                lesson 6            RGBA PNG, 150x150
   cats_and_dogs_filtered/                      lessons 8, 9 and 12 JPEG of mixed sizes
-  PetImages/                                   lesson 10           JPEG, with broken files among them
+  PetImages/                                   lesson 10           JPEG, with broken files
   rps/ rps-test-set/                           lesson 13           RGBA PNG, 300x300
   fashion-mnist/ mnist/                        lessons 2, 15 and 4 idx .gz files
   sign-language-mnist/                         lesson 14           CSV
@@ -27,7 +27,9 @@ COLOURS = [(200, 60, 40), (40, 90, 210), (40, 160, 60), (220, 180, 40)]
 def draw_shape(
     kind: int, size: tuple[int, int], random: np.random.Generator, transparent: bool
 ) -> Image.Image:
-    """Return an RGB or RGBA picture of `size` (width, height) with shape and colour of class `kind` (0 to 3)."""
+    """Return an RGB or RGBA picture of `size` (width, height) with shape and colour of class
+    `kind` (0 to 3).
+    """
     width, height = size
     background = tuple(int(value) for value in random.integers(190, 245, 3))
     picture = Image.new("RGBA", size, (*background, 255))
@@ -50,7 +52,9 @@ def draw_shape(
 
 
 def draw_glyph(text: str, random: np.random.Generator) -> np.ndarray:
-    """Return a grey picture [28, 28] of 0..255, white on black, of `text` a little moved and turned."""
+    """Return a grey picture [28, 28] of 0..255, white on black, of `text` a little moved and
+    turned.
+    """
     picture = Image.new("L", (28, 28))
     font = ImageFont.load_default(size=22)
     ImageDraw.Draw(picture).text((14, 14), text, fill=255, font=font, anchor="mm")
@@ -65,7 +69,8 @@ def draw_folder(
 ) -> None:
     """Draw `count` pictures of each class into `folder`.
 
-    names: {class folder: pattern of the file names, with {} for the number}; the ending is the format: .png for
+    names: {class folder: pattern of the file names, with {} for the number}; the ending is the
+    format: .png for
     RGBA, .jpg for RGB. size: (width, height), or None for mixed ones.
     """
     random = np.random.default_rng(seed)
@@ -85,7 +90,9 @@ def write_idx(file: Path, array: np.ndarray) -> None:
 
 
 def draw_glyphs(texts: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return `count` pictures [count, 28, 28] of 0..255, of the `texts` in turn, and the index of each [count]."""
+    """Return `count` pictures [count, 28, 28] of 0..255, of the `texts` in turn, and the index of
+    each [count].
+    """
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(count) % len(texts))
     return np.stack([draw_glyph(texts[label], random) for label in labels]), labels.astype(np.uint8)
@@ -120,7 +127,9 @@ def draw_signs(folder: Path, training: int, test: int, seed: int) -> None:
 
 
 def draw_everything(folder: Path, count: int = 24) -> None:
-    """Draw every dataset into `folder`, with `count` pictures a class for training and half of them for validation."""
+    """Draw every dataset into `folder`, with `count` pictures a class for training and half of
+    them for validation.
+    """
     half = max(count // 2, 1)
     square = (300, 300)
     draw_folder(

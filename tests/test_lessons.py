@@ -1,4 +1,6 @@
-"""Every lesson, copied alone into an empty folder, runs on drawn data, leaves what it promises, and has learned."""
+"""Every lesson, copied alone into an empty folder, runs on drawn data, leaves what it promises,
+and has learned.
+"""
 
 import re
 import resource
@@ -180,7 +182,9 @@ def test_happy_or_sad_stops_after_the_epoch_that_is_good_enough(trained):
     ],
 )
 def test_predict_agrees_with_what_the_model_scores(script, folder, names, trained, run, drawn):
-    """The share of right answers of --predict is the best validation accuracy: same pixels, same scale."""
+    """The share of right answers of --predict is the best validation accuracy: same pixels, same
+    scale.
+    """
     finished = trained(script)
     files = {name: sorted((drawn / folder / name).iterdir()) for name in names}
     process = run(script, "--predict", *sum(files.values(), []), folder=finished.folder)

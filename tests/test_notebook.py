@@ -66,7 +66,7 @@ def text_of(cell):
     parts = []
     for output in cell.outputs:
         parts.append(output.get("text", ""))
-        parts.append(output.get("evalue", ""))
+        parts.extend(output.get("traceback", []))
     return "".join(parts)
 
 

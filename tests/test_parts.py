@@ -1,4 +1,6 @@
-"""Parts of the lessons, called as functions: the mathematics, the data that go into `fit`, the words about curves."""
+"""Parts of the lessons, called as functions: the mathematics, the data that go into `fit`, the
+words about curves.
+"""
 
 import numpy as np
 import pytest
@@ -123,7 +125,8 @@ def fix(change):
 
 
 def test_augment_works_about_the_middle_of_pictures_that_are_not_square(load):
-    """The generator itself takes the height for the width here: there is nothing to compare with."""
+    """The generator itself takes the height for the width here: there is nothing to compare with.
+    """
     augment = load("TF_Human_horse_Augmentation.py").augment
     pictures = np.random.default_rng(1).integers(0, 256, (2, 20, 31, 3), np.uint8)
     for change, expected in [

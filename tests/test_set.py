@@ -1,4 +1,6 @@
-"""The fifteen scripts as a set: standalone, the same thing written the same way, and in step with the README."""
+"""The fifteen scripts as a set: standalone, the same thing written the same way, and in step with
+the README.
+"""
 
 import ast
 import csv
@@ -21,7 +23,9 @@ from conftest import ROOT, SCRIPTS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SOURCES = {script: (ROOT / script).read_text(encoding="utf-8") for script in SCRIPTS}
-RULER = "# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it."
+RULER = (
+    "# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it."
+)
 OWN = {
     "main",
     "parse_arguments",

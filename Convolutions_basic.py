@@ -149,6 +149,7 @@ def draw_pictures(pictures, title, file):
 def prepare_figures():
     """Set the size of all text in figures, and let matplotlib arrange what is in them."""
     plt.rcParams["font.size"] = 14
+    plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
 

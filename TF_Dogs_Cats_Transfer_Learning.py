@@ -256,9 +256,9 @@ def measure_head(features, labels, validation_data, dropout):
     head = build_head(features.shape[1], len(np.unique(labels)), dropout)
     head.compile(loss="sparse_categorical_crossentropy",
                  optimizer=tf.keras.optimizers.Adam(learning_rate=3e-4), metrics=["accuracy"])
-    steps = int(np.ceil(len(features) / 20))
-    epochs = max(1, 200 // steps)  # so that each head takes about 200 steps
-    head.fit(features, labels, batch_size=20, epochs=epochs, verbose=0)
+    examples = tf.data.Dataset.from_tensor_slices((features, labels)).shuffle(len(labels))
+    batches = examples.repeat().batch(20)  # however few they are, each head takes 200 steps
+    head.fit(batches, steps_per_epoch=200, shuffle=False, verbose=0)
     return head.evaluate(*validation_data, verbose=0, return_dict=True)["accuracy"]
 
 
@@ -281,7 +281,7 @@ def draw_stages(before, history, fine_tuning, file):
     Beside them, lesson 8's network, which has learned from the same photographs alone.
     """
     lesson_8 = read_history(Path("outputs", "TF_Dogs_Cats", "history.csv"))
-    figure, axes = plt.subplots(1, 2, figsize=(12, 6))
+    figure, axes = plt.subplots(1, 2)
     for axis, metric in zip(axes, ["accuracy", "loss"]):
         training = list(history[metric])
         validation = [before[metric], *history[f"val_{metric}"]]
@@ -331,6 +331,7 @@ def set_up(seed, precision=None):
 def prepare_figures():
     """Set the size of all text in figures, and let matplotlib arrange what is in them."""
     plt.rcParams["font.size"] = 14
+    plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
 
@@ -389,18 +390,17 @@ def find_cache():
         return Path(tempfile.gettempdir(), ".keras", "datasets")
 
 
-def find_folders(data):
-    """Return the folders with the training and the validation pictures in the folder `data`."""
-    for training, validation in [
-        ("train", "validation"),
-        ("training", "testing"),  # lesson 10 makes these
-        ("horse-or-human", "validation-horse-or-human"),
-        ("rps", "rps-test-set"),
-    ]:
-        if (data / training).is_dir() and (data / validation).is_dir():
-            return data / training, data / validation
-    sys.exit(f"{data} needs two folders, train and validation, each with a folder for every class. "
-             "If it is an unfinished download, delete it, and run the lesson again.")
+def find_folders(data, training="train", validation="validation"):
+    """Return the folders with the training and the validation pictures in the folder `data`.
+
+    They have the names that this lesson's download gives them, or those of lessons 8 and 10.
+    """
+    names = [(training, validation), ("train", "validation"), ("training", "testing")]
+    for first, second in names:
+        if (data / first).is_dir() and (data / second).is_dir():
+            return data / first, data / second
+    sys.exit(f"{data} needs two folders, {training} and {validation}, each with a folder for every "
+             "class. If it is an unfinished download, delete it, and run the lesson again.")
 
 
 def list_classes(folder):
@@ -627,7 +627,7 @@ def affine_map(change, height, width):
 
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
-    figure, axes = plt.subplots(2, 5, figsize=(12, 5.4))
+    figure, axes = plt.subplots(2, 5)
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, label in zip(axes.flat, pictures, labels):

@@ -52,7 +52,9 @@ def main(arguments):
 
     # 1. Load the trained network, and a picture: of the size, and scaled, as in its training.
     model, classes = load_trained(arguments.model)
-    file = arguments.image or choose_photograph(arguments.data_dir, arguments.seed)
+    file = arguments.image
+    if file is None:
+        file = choose_photograph(arguments.data_dir, arguments.seed)
     picture = load_picture(file, model.input_shape[1:])
     batch = picture[np.newaxis] * np.float32(RESCALE)  # a batch of one picture
     print(f"{file} becomes a batch of one: {batch.shape}.")
@@ -81,10 +83,11 @@ def main(arguments):
     #    picture.
     zeros = []
     for name, maps in zip(names, all_maps):
-        zeros.append(np.mean(maps == 0))
+        zero_share = np.mean(maps == 0)
+        zeros.append(zero_share)
         strongest = maps.max(axis=(0, 1))  # the strongest response of each filter
         dead = np.sum(strongest == 0)
-        print(name, maps.shape, f"{zeros[-1]:.0%} zeros, {dead} dead filters")
+        print(name, maps.shape, f"{zero_share:.0%} zeros,", dead, "dead filters")
     draw_representations(picture, names, all_maps, output / "dog_intermediate representation.png")
     draw_sparsity(names, zeros, output / "sparsity.png")
 
@@ -92,12 +95,12 @@ def main(arguments):
     #    class that was predicted, and how much?
     scores = model.predict(batch, verbose=0)[0]
     if len(scores) == 1:  # the probability of label 1 alone
-        scores = np.array([1 - scores[0], scores[0]])
+        scores = [1 - scores[0], scores[0]]
     label = np.argmax(scores)
-    title = f"{classes[label]} ({scores[label]:.1%})"
+    prediction = f"{classes[label]} ({max(scores):.1%})"
+    print("Predicted:", prediction)
     heat = grad_cam(model, batch, label)
-    print(f"Predicted: {title}.")
-    draw_heat(picture, heat, title, output / "grad_cam.png")
+    draw_heat(picture, heat, prediction, output / "grad_cam.png")
     print(f"The figures are in {output}.")
     plt.show()
 
@@ -127,17 +130,18 @@ def choose_photograph(folder, seed):
 
 def draw_representations(picture, names, all_maps, file):
     """Draw a picture, and below it a row for each layer with the maps of its first filters."""
-    rows = len(all_maps) + 1
-    ratios = [2.5] + [1] * len(all_maps)  # the picture gets more space
-    figure, axes = plt.subplots(rows, 1, figsize=(15, 1.4 * rows), height_ratios=ratios)
+    count = len(all_maps)
+    ratios = [2.5] + [1] * count  # the picture gets more space
+    figure, axes = plt.subplots(count + 1, 1, height_ratios=ratios)
+    figure.set_size_inches(15, 1.4 * count + 1.4)
     plt.setp(axes, xticks=[], yticks=[])
     axes[0].imshow(picture)
     axes[0].set_anchor("W")  # on the left, above the first filters
     for axis, name, maps in zip(axes[1:], names, all_maps):
-        height, width, filters = maps.shape
-        image = axis.imshow(join_maps(maps), cmap="inferno", interpolation="nearest")
-        axis.set_ylabel(f"{name}\n{height}x{width}\n{filters} filters",
-                        rotation=0, ha="right", va="center")
+        strip = join_maps(maps)
+        image = axis.imshow(strip, cmap="inferno", interpolation="nearest")
+        text = f"{name}\n{maps.shape}"
+        axis.set_ylabel(text, rotation=0, ha="right", va="center")
     add_key(image, axes, "zero", "strongest\nresponse\nof the filter")
     figure.savefig(file)
 
@@ -165,14 +169,14 @@ def add_key(image, axes, low, high):
 
 def draw_sparsity(names, zeros, file):
     """Draw the share of zeros, 0 to 1, in the maps of each layer."""
-    figure, axis = plt.subplots(figsize=(8, 1.5 + 0.45 * len(zeros)))
+    figure, axis = plt.subplots(figsize=(9, 6))
     rows = range(len(zeros))
-    bars = axis.barh(rows, zeros)
-    axis.bar_label(bars, fmt="{:.0%}", padding=4)
+    axis.barh(rows, zeros)
     axis.set_yticks(rows, names)
-    axis.invert_yaxis()
-    axis.set_xlim(0, 1.1)
-    axis.set(title="How much of each layer is zero for this picture", xlabel="share of zeros")
+    axis.invert_yaxis()  # the first layer on top
+    axis.set_xlim(0, 1)
+    axis.set_title("How much of each layer is zero for this picture")
+    axis.set_xlabel("share of zeros")
     figure.savefig(file)
 
 
@@ -204,14 +208,15 @@ def grad_cam(model, batch, label):
     weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)  # one for each map
     heat = tf.reduce_sum(maps * weights, axis=-1, keepdims=True)
     heat = tf.nn.relu(heat)
-    heat = tf.image.resize(heat, batch.shape[1:3])  # [1, height, width, 1]
+    height_and_width = batch.shape[1:3]
+    heat = tf.image.resize(heat, height_and_width)  # [1, height, width, 1]
     heat = heat[0, ..., 0].numpy()
     return heat / max(heat.max(), 1e-9)
 
 
 def draw_heat(picture, heat, title, file):
     """Draw a picture, and again with a heat map over it: bright is where the network looked."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.4))
+    figure, (left, right) = plt.subplots(1, 2)
     for axis in [left, right]:
         axis.axis("off")
         axis.imshow(picture)
@@ -249,6 +254,7 @@ def set_up(seed, precision=None):
 def prepare_figures():
     """Set the size of all text in figures, and let matplotlib arrange what is in them."""
     plt.rcParams["font.size"] = 14
+    plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
 

@@ -106,7 +106,7 @@ def main(arguments):
 
 def draw_result(losses, y, weight, bias, file):
     """Draw the loss by epoch, and the line that the neuron has found beside its six points."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.4))
+    figure, (left, right) = plt.subplots(1, 2)
     left.semilogy(losses)
     left.set(title="The loss falls, step by step",
              xlabel="epoch",
@@ -150,6 +150,7 @@ def set_up(seed, precision=None):
 def prepare_figures():
     """Set the size of all text in figures, and let matplotlib arrange what is in them."""
     plt.rcParams["font.size"] = 14
+    plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
 

@@ -104,7 +104,8 @@ def main(arguments):
     #    pictures are never changed: they measure what the network can do with pictures as they
     #    are, and chance must not decide the result.
     if arguments.data_dir:
-        train_folder, validation_folder = find_folders(arguments.data_dir)
+        train_folder, validation_folder = find_folders(
+            arguments.data_dir, "horse-or-human", "validation-horse-or-human")
     else:
         train_folder = download(TRAINING_URLS, TRAINING_SHA256)
         validation_folder = download(VALIDATION_URLS, VALIDATION_SHA256)
@@ -209,6 +210,7 @@ def set_up(seed, precision=None):
 def prepare_figures():
     """Set the size of all text in figures, and let matplotlib arrange what is in them."""
     plt.rcParams["font.size"] = 14
+    plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
 
@@ -267,18 +269,17 @@ def find_cache():
         return Path(tempfile.gettempdir(), ".keras", "datasets")
 
 
-def find_folders(data):
-    """Return the folders with the training and the validation pictures in the folder `data`."""
-    for training, validation in [
-        ("train", "validation"),
-        ("training", "testing"),  # lesson 10 makes these
-        ("horse-or-human", "validation-horse-or-human"),
-        ("rps", "rps-test-set"),
-    ]:
-        if (data / training).is_dir() and (data / validation).is_dir():
-            return data / training, data / validation
-    sys.exit(f"{data} needs two folders, train and validation, each with a folder for every class. "
-             "If it is an unfinished download, delete it, and run the lesson again.")
+def find_folders(data, training="train", validation="validation"):
+    """Return the folders with the training and the validation pictures in the folder `data`.
+
+    They have the names that this lesson's download gives them, or those of lessons 8 and 10.
+    """
+    names = [(training, validation), ("train", "validation"), ("training", "testing")]
+    for first, second in names:
+        if (data / first).is_dir() and (data / second).is_dir():
+            return data / first, data / second
+    sys.exit(f"{data} needs two folders, {training} and {validation}, each with a folder for every "
+             "class. If it is an unfinished download, delete it, and run the lesson again.")
 
 
 def is_hidden(name):
@@ -494,7 +495,7 @@ def affine_map(change, height, width):
 
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
-    figure, axes = plt.subplots(2, 5, figsize=(12, 5.4))
+    figure, axes = plt.subplots(2, 5)
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, label in zip(axes.flat, pictures, labels):
@@ -511,7 +512,7 @@ def draw_curves(histories, file, star="best validation accuracy"):
     histories: {name of a run: its history, with a list of numbers for each metric}.
     star: "best validation accuracy", or "lowest validation loss".
     """
-    figure, axes = plt.subplots(1, 2, figsize=(12, 6))
+    figure, axes = plt.subplots(1, 2)
     for axis, metric in zip(axes, ["accuracy", "loss"]):
         drawn = []
         for number, (name, history) in enumerate(histories.items()):

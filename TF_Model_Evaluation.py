@@ -81,7 +81,8 @@ def main(arguments):
     x_test = x_test * np.float32(RESCALE)
     x_training = x[:TRAINING]
     y_training = y[:TRAINING]
-    validation_data = (x[-VALIDATION:], y[-VALIDATION:])
+    x_validation = x[-VALIDATION:]
+    y_validation = y[-VALIDATION:]
     print(f"Training pictures {x_training.shape}, test pictures {x_test.shape}.")
     draw_batch(x[:10], y[:10], CLASSES, output / "pictures.png")
 
@@ -106,9 +107,11 @@ def main(arguments):
         save_curves = tf.keras.callbacks.CSVLogger(folder / "history.csv")
         stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # not a number
         histories[name] = model.fit(
-            x_training, y_training, validation_data=validation_data, epochs=arguments.epochs,
-            batch_size=arguments.batch_size, callbacks=[save_best, save_curves, stop_on_nan],
-            verbose=2).history
+            x_training, y_training, validation_data=(x_validation, y_validation),
+            batch_size=arguments.batch_size, epochs=arguments.epochs,
+            callbacks=[save_best, save_curves, stop_on_nan],
+            verbose=2,  # a line for each epoch
+        ).history
     seconds = time.perf_counter() - start
 
     # 3. Read the curves, and choose the network with the lower validation loss.
@@ -118,8 +121,9 @@ def main(arguments):
         print(f"The network that is {name}: {diagnose(history)}")
         lowest[name] = min(history["val_loss"])
     better = min(lowest, key=lowest.get)
-    for file in ["history.csv", "model.keras"]:
-        shutil.copy2(output / better.replace(" ", "_") / file, output / file)
+    folder = output / better.replace(" ", "_")
+    shutil.copy2(folder / "history.csv", output)
+    shutil.copy2(folder / "model.keras", output)
 
     # 4. Only now look at the test pictures, once. They have had no part in any choice, so the
     #    accuracy on them is what to expect on new pictures, within what chance allows.
@@ -137,7 +141,8 @@ def main(arguments):
     matrix = tf.math.confusion_matrix(y_test, predicted, len(CLASSES)).numpy()
     print_classes(matrix)
     draw_confusion_matrix(matrix, CLASSES, output / "model_evaluation2.png")
-    draw_certainty(scores, y_test, output / "certainty.png")
+    confidence = np.max(scores, axis=1)
+    draw_certainty(confidence, predicted == y_test, output / "certainty.png")
     draw_mistakes(x_test, y_test, scores, CLASSES, output / "mistakes.png")
     plt.show()
 
@@ -169,16 +174,19 @@ def accuracy_interval(accuracy, count):
     shrink = 1 + z**2 / count
     middle = accuracy + z**2 / (2 * count)
     variance = accuracy * (1 - accuracy) / count
-    half = z * np.sqrt(variance + z**2 / (4 * count**2))
-    return (middle - half) / shrink, (middle + half) / shrink
+    correction = z**2 / (4 * count**2)
+    half = z * np.sqrt(variance + correction)
+    low = (middle - half) / shrink
+    high = (middle + half) / shrink
+    return low, high
 
 
 def print_classes(matrix):
     """Print precision, recall and F1 of each class, from counts [true class, predicted class]."""
     precision, recall, f1 = judge_classes(matrix)
     print("\n             precision  recall     F1")
-    for row, name in enumerate(CLASSES):
-        print(f"{name:12} {precision[row]:9.3f} {recall[row]:7.3f} {f1[row]:6.3f}")
+    for name, p, r, f in zip(CLASSES, precision, recall, f1):
+        print(f"{name:12} {p:9.3f} {r:7.3f} {f:6.3f}")
 
 
 def judge_classes(matrix):
@@ -190,15 +198,19 @@ def judge_classes(matrix):
     return precision, recall, f1
 
 
-def draw_certainty(scores, y, file):
+def draw_certainty(confidence, right, file):
     """Draw how often a network is right where it is how sure, and when it may say "don't know".
 
-    scores: its probabilities [n, classes]; y: the labels [n].
+    confidence: the probability of each predicted class [n]. right: whether it is the true one [n].
     """
-    confidence = np.max(scores, axis=1)
-    right = np.argmax(scores, axis=1) == y
-    figure, (left, middle) = plt.subplots(1, 2, figsize=(12, 5.4))
+    figure, (left_axis, right_axis) = plt.subplots(1, 2)
+    draw_calibration(left_axis, confidence, right)
+    draw_abstention(right_axis, confidence, right)
+    figure.savefig(file)
 
+
+def draw_calibration(axis, confidence, right):
+    """Draw the share of right answers over the confidence, in steps of a tenth."""
     promised = []
     kept = []
     for lowest in np.arange(0, 1, 0.1):
@@ -206,22 +218,25 @@ def draw_certainty(scores, y, file):
         if np.count_nonzero(group) >= 20:  # fewer say nothing
             promised.append(np.mean(confidence[group]))
             kept.append(np.mean(right[group]))
-    left.plot([0, 1], [0, 1], "--", color="grey", label="as sure as it should be")
-    left.plot(promised, kept, "o-", label="this network")
-    left.set(title="Is it as often right as it says?",
-             xlabel="confidence: the probability it gives",
-             ylabel="share correct")
-    left.legend()
+    axis.plot([0, 1], [0, 1], "--", color="grey", label="as sure as it should be")
+    axis.plot(promised, kept, "o-", label="this network")
+    axis.set_title("Is it as often right as it says?")
+    axis.set_xlabel("confidence: the probability it gives")
+    axis.set_ylabel("share correct")
+    axis.legend()
 
+
+def draw_abstention(axis, confidence, right):
+    """Draw the accuracy on the pictures that the network answers, the surest ones first."""
     surest_first = np.argsort(-confidence)
-    answered = np.arange(1, len(y) + 1)
+    answered = np.arange(1, len(right) + 1)
     accuracy = np.cumsum(right[surest_first]) / answered
-    middle.plot(answered / len(y), accuracy)
-    middle.set(title='If it may say "I don\'t know"',
-               xlabel="share of pictures it answers, surest first",
-               ylabel="accuracy on these")
-    figure.savefig(file)
-    print(f"If it answers only the surest half, {accuracy[len(y) // 2]:.1%} of these are right.")
+    axis.plot(answered / len(right), accuracy)
+    axis.set_title('If it may say "I don\'t know"')
+    axis.set_xlabel("share of pictures it answers, surest first")
+    axis.set_ylabel("accuracy on these")
+    half = len(right) // 2
+    print(f"If it answers only the surest half, {accuracy[half]:.1%} of these are right.")
 
 
 def compare_runs(files, target):
@@ -268,6 +283,7 @@ def set_up(seed, precision=None):
 def prepare_figures():
     """Set the size of all text in figures, and let matplotlib arrange what is in them."""
     plt.rcParams["font.size"] = 14
+    plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
 
@@ -316,7 +332,7 @@ def read_idx_pair(folder, part):
 
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
-    figure, axes = plt.subplots(2, 5, figsize=(12, 5.4))
+    figure, axes = plt.subplots(2, 5)
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, label in zip(axes.flat, pictures, labels):
@@ -333,7 +349,7 @@ def draw_curves(histories, file, star="best validation accuracy"):
     histories: {name of a run: its history, with a list of numbers for each metric}.
     star: "best validation accuracy", or "lowest validation loss".
     """
-    figure, axes = plt.subplots(1, 2, figsize=(12, 6))
+    figure, axes = plt.subplots(1, 2)
     for axis, metric in zip(axes, ["accuracy", "loss"]):
         drawn = []
         for number, (name, history) in enumerate(histories.items()):

@@ -193,6 +193,7 @@ def set_up(seed, precision=None):
 def prepare_figures():
     """Set the size of all text in figures, and let matplotlib arrange what is in them."""
     plt.rcParams["font.size"] = 14
+    plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
 
@@ -241,7 +242,7 @@ def read_idx_pair(folder, part):
 
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
-    figure, axes = plt.subplots(2, 5, figsize=(12, 5.4))
+    figure, axes = plt.subplots(2, 5)
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, label in zip(axes.flat, pictures, labels):
@@ -258,7 +259,7 @@ def draw_curves(histories, file, star="best validation accuracy"):
     histories: {name of a run: its history, with a list of numbers for each metric}.
     star: "best validation accuracy", or "lowest validation loss".
     """
-    figure, axes = plt.subplots(1, 2, figsize=(12, 6))
+    figure, axes = plt.subplots(1, 2)
     for axis, metric in zip(axes, ["accuracy", "loss"]):
         drawn = []
         for number, (name, history) in enumerate(histories.items()):

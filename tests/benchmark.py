@@ -75,7 +75,7 @@ def train_through_the_base(lesson):
 
     arguments = lesson.parse_arguments()
     lesson.set_up(arguments.seed, precision="float32")
-    folders = lesson.find_folders(arguments.data_dir)
+    folders = lesson.find_folders(arguments.data_dir or lesson.download(lesson.URLS))
     flows = []
     for folder, changes in zip(folders, (lesson.AUGMENTATION, {})):
         generator = lesson.ImageDataGenerator(rescale=lesson.RESCALE, **changes)

@@ -24,7 +24,8 @@ from conftest import ROOT, SCRIPTS
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SOURCES = {script: (ROOT / script).read_text(encoding="utf-8") for script in SCRIPTS}
 RULER = (
-    "# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it."
+    "# The lesson ends here. "
+    "What follows is the same, to the letter, in every lesson that needs it."
 )
 OWN = {
     "main",

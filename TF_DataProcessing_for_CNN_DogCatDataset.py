@@ -333,13 +333,13 @@ def load_picture(file, shape, resampling="nearest", crop=False):
     """
     height, width, channels = shape
     method = Image.Resampling[resampling.upper()]
-    picture = open_picture(file)
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    picture = open_picture(file).convert(mode)
     if crop:
         picture = ImageOps.fit(picture, (width, height), method)
     else:
         picture = picture.resize((width, height), method)
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
-    return np.asarray(picture.convert(mode)).reshape(shape)
+    return np.asarray(picture).reshape(shape)
 
 
 def open_picture(file):

@@ -497,13 +497,13 @@ def load_picture(file, shape, resampling="nearest", crop=False):
     """
     height, width, channels = shape
     method = Image.Resampling[resampling.upper()]
-    picture = open_picture(file)
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    picture = open_picture(file).convert(mode)
     if crop:
         picture = ImageOps.fit(picture, (width, height), method)
     else:
         picture = picture.resize((width, height), method)
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
-    return np.asarray(picture.convert(mode)).reshape(shape)
+    return np.asarray(picture).reshape(shape)
 
 
 def open_picture(file):
@@ -647,7 +647,8 @@ def read_history(file):
         with open(file, newline="", encoding="utf-8-sig") as lines:
             for row in csv.DictReader(lines):
                 for name, number in row.items():
-                    history.setdefault(name, []).append(float(number))
+                    if number != "NA":  # there were no validation pictures
+                        history.setdefault(name, []).append(float(number))
     except (ValueError, TypeError, csv.Error):  # changed by another program
         history = {}
     if "loss" not in history:

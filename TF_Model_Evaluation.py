@@ -386,7 +386,8 @@ def read_history(file):
         with open(file, newline="", encoding="utf-8-sig") as lines:
             for row in csv.DictReader(lines):
                 for name, number in row.items():
-                    history.setdefault(name, []).append(float(number))
+                    if number != "NA":  # there were no validation pictures
+                        history.setdefault(name, []).append(float(number))
     except (ValueError, TypeError, csv.Error):  # changed by another program
         history = {}
     if "loss" not in history:
@@ -398,7 +399,7 @@ def read_history(file):
 def draw_confusion_matrix(matrix, names, file):
     """Draw the counts [true class, predicted class]; the color is the share of the true class."""
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = 3 + 0.45 * len(names)
+    side = max(5, 2.5 + 0.36 * len(names))  # inches
     figure, axis = plt.subplots(figsize=(side + 1, side))
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the true class", shrink=0.8)

@@ -353,13 +353,13 @@ def load_picture(file, shape, resampling="nearest", crop=False):
     """
     height, width, channels = shape
     method = Image.Resampling[resampling.upper()]
-    picture = open_picture(file)
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    picture = open_picture(file).convert(mode)
     if crop:
         picture = ImageOps.fit(picture, (width, height), method)
     else:
         picture = picture.resize((width, height), method)
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
-    return np.asarray(picture.convert(mode)).reshape(shape)
+    return np.asarray(picture).reshape(shape)
 
 
 def open_picture(file):
@@ -531,7 +531,7 @@ def draw_curves(histories, file, star="best validation accuracy"):
 def draw_confusion_matrix(matrix, names, file):
     """Draw the counts [true class, predicted class]; the color is the share of the true class."""
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = 3 + 0.45 * len(names)
+    side = max(5, 2.5 + 0.36 * len(names))  # inches
     figure, axis = plt.subplots(figsize=(side + 1, side))
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the true class", shrink=0.8)

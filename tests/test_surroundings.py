@@ -285,15 +285,15 @@ def test_a_newer_tensorflow_is_not_refused(version, run, monkeypatch):
 
 
 @pytest.mark.parametrize("script, arguments, old, new, data", [
-    (LESSON_6, ["--batch-size", 4], "learning_rate=1e-3", "learning_rate=1e20", "happy-or-sad"),
-    (LESSON_8, ["--batch-size", 4], "learning_rate=1e-3", "learning_rate=1e20",
+    (LESSON_6, ["--batch-size", 4], "learning_rate=1e-3", "learning_rate=1e39", "happy-or-sad"),
+    (LESSON_8, ["--batch-size", 4], "learning_rate=1e-3", "learning_rate=1e39",
      "cats_and_dogs_filtered"),
-    (LESSON_12, ["--batch-size", 4], "learning_rate=3e-4", "learning_rate=1e20",
+    (LESSON_12, ["--batch-size", 4], "learning_rate=3e-4", "learning_rate=1e39",
      "cats_and_dogs_filtered"),
-    (LESSON_13, ["--batch-size", 4], "CosineDecay(1e-3", "CosineDecay(1e20", ""),
-    (LESSON_14, [], "learning_rate=2e-3", "learning_rate=1e20", "sign-language-mnist"),
-    (LESSON_15, [], '"adam"', "tf.keras.optimizers.Adam(1e20)", "fashion-mnist"),
-    (LESSON_4, [], '"adam"', "tf.keras.optimizers.Adam(1e20)", "mnist"),
+    (LESSON_13, ["--batch-size", 4], "CosineDecay(1e-3", "CosineDecay(1e39", ""),
+    (LESSON_14, [], "learning_rate=2e-3", "learning_rate=1e39", "sign-language-mnist"),
+    (LESSON_15, [], '"adam"', "tf.keras.optimizers.Adam(1e39)", "fashion-mnist"),
+    (LESSON_4, [], '"adam"', "tf.keras.optimizers.Adam(1e39)", "mnist"),
 ])
 def test_a_learning_rate_that_is_too_large_is_said(script, arguments, old, new, data, run, drawn,
                                                    tmp_path, monkeypatch):
@@ -610,12 +610,12 @@ def test_a_part_of_a_flag_is_refused(script, flag, run):
     assert process.code == 2 and flag in process.err
 
 
-@pytest.mark.parametrize("ending", ["png", "BMP", "tiff"])
+@pytest.mark.parametrize("ending", ["png", "BMP", "tif"])
 def test_lesson_10_needs_no_jpeg(ending, run, tmp_path):
     photos = draw_classes(tmp_path / "photos", ["ants", "bees"], count=3, ending=ending)
     process = run(LESSON_10, "--data-dir", photos)
     assert process.code == 0 and "Left out" not in process.out, process.err
-    assert len(list(process.outputs.rglob(f"*.{ending}"))) == 6
+    assert len(list(process.outputs.glob(f"*/*/*.{ending}"))) == 6
 
 
 def test_lesson_10_says_why_no_picture_can_be_used(run, tmp_path):

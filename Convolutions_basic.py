@@ -3,7 +3,7 @@
 You learn to slide a 3x3 filter over a picture, to see what it responds to, to normalise it, and to
 halve the width and the height with 2x2 max pooling.
 
-  python -m pip install numpy matplotlib pillow
+  python -m pip install numpy matplotlib "pillow>=10.3"
   python Convolutions_basic.py                                 # all named filters, on a portrait
   python Convolutions_basic.py --image my.jpg                  # on your own picture
   python Convolutions_basic.py --filter -1 0 1 -2 0 2 -1 0 1   # a filter of your own, row by row
@@ -13,7 +13,7 @@ nothing is downloaded.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["numpy", "matplotlib", "pillow"]
+# dependencies = ["numpy", "matplotlib", "pillow>=10.3"]
 # ///
 
 import argparse

@@ -4,18 +4,18 @@ You learn to read the curves of accuracy and loss, and to recognise overfitting 
 network memorises its training pictures instead of learning what tells dogs from cats. And you try
 a remedy, augmentation: training pictures that are never the same twice.
 
-  python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
+  python -m pip install "tensorflow==2.21.*" matplotlib "pillow>=10.3" scipy
   python TF_Dogs_Cats.py                         # train, and see it overfit
   python TF_Dogs_Cats.py --augment --epochs 30   # the same network, augmented pictures
   python TF_Dogs_Cats.py --predict my_pet.jpg    # classify your own photograph
 
-Expect it to be right about three of four new pictures, after one to five minutes on a two-core
-CPU. The first run downloads 69 MB: 3,000 photographs of the Asirra dataset (Microsoft Research,
-Petfinder.com).
+Expect it to be right about three of four validation pictures, after one to five minutes on a two-
+core CPU. The first run downloads 69 MB: 3,000 photographs of the Asirra dataset (Microsoft
+Research, Petfinder.com).
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy"]
+# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow>=10.3", "scipy"]
 # ///
 
 import argparse
@@ -181,6 +181,7 @@ def set_up(seed, precision=None):
     if precision is None:
         precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
     tf.keras.mixed_precision.set_global_policy(precision)
+    print(f"TensorFlow {tf.__version__} computes in {precision}.")
 
 
 def prepare_figures():
@@ -499,9 +500,10 @@ def draw_curves(histories, file, star="best validation accuracy"):
                 drawn.extend(history[metric])
             if f"val_{metric}" in history:  # some lessons have no validation pictures
                 validation = history[f"val_{metric}"]
-                kept = np.argmax(history["val_accuracy"])
                 if star == "lowest validation loss":
                     kept = np.argmin(history["val_loss"])
+                else:
+                    kept = np.argmax(history["val_accuracy"])
                 axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
                 axis.plot(epochs[kept], validation[kept], "*", color=color, markersize=18,
                           label=f"{name}: {star}")
@@ -516,7 +518,7 @@ def draw_curves(histories, file, star="best validation accuracy"):
     figure.savefig(file)
 
 
-def read_history(file):
+def read_history(file, needed=("accuracy", "loss", "val_accuracy", "val_loss")):
     """Return the curves in a run's history.csv, {name: list of numbers}, or None, and say why."""
     if not file.exists():
         return None
@@ -529,7 +531,7 @@ def read_history(file):
                         history.setdefault(name, []).append(float(number))
     except (ValueError, TypeError, csv.Error):  # changed by another program
         history = {}
-    if "loss" not in history:
+    if not set(needed) <= set(history):
         print(f"{file} cannot be read as the curves of a run, and is left out.")
         return None
     return history

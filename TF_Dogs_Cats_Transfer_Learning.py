@@ -4,7 +4,7 @@ You learn to take InceptionV3, which was trained on the 1.3 million photographs 
 off its last layers, to freeze the rest, and to train a new head for your own classes. You use
 dropout, and turn it off to see what it does. And you see how few photographs are enough.
 
-  python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
+  python -m pip install "tensorflow==2.21.*" matplotlib "pillow>=10.3" scipy
   python TF_Dogs_Cats_Transfer_Learning.py                         # the cats and dogs of lesson 8
   python TF_Dogs_Cats_Transfer_Learning.py --predict my_pet.jpg    # classify your own photograph
   python TF_Dogs_Cats_Transfer_Learning.py --dropout 0 --output-dir outputs/no_dropout
@@ -14,13 +14,13 @@ dropout, and turn it off to see what it does. And you see how few photographs ar
 The last command is for your own classes, any number of them. `mushrooms` holds two folders, train
 and validation (or training and testing, from lesson 10), and each of them a folder for each class.
 
-Expect it to be right about 97 of 100 new pictures, after one to three minutes on a two-core CPU.
-The first run downloads 157 MB: the photographs of the Asirra dataset (Microsoft Research,
+Expect it to be right about 97 of 100 validation pictures, after one to three minutes on a two-core
+CPU. The first run downloads 157 MB: the photographs of the Asirra dataset (Microsoft Research,
 Petfinder.com), and the weights of InceptionV3 (Google).
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy"]
+# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow>=10.3", "scipy"]
 # ///
 
 import argparse
@@ -61,14 +61,14 @@ RESCALE = 1 / 255  # turns bytes, 0 to 255, into numbers from 0 to 1
 LAST_LAYER = "mixed8"  # what we keep of InceptionV3: later layers are specialised in ImageNet
 FROZEN_UP_TO = "mixed6"  # what --fine-tune leaves as it is
 VARIANTS = 2  # augmented variants of each training picture
-AUGMENTATION = {  # lesson 11 explains these
-    "rotation_range": 40,
-    "width_shift_range": 0.2,
+AUGMENTATION = {  # how far a training picture may be changed, at random, each time it is shown
+    "rotation_range": 40,  # degrees to either side
+    "width_shift_range": 0.2,  # share of the width, to either side
     "height_shift_range": 0.2,
-    "shear_range": 0.2,
-    "zoom_range": 0.2,
-    "horizontal_flip": True,
-    "fill_mode": "nearest",
+    "shear_range": 0.2,  # slant in degrees, too little to be seen
+    "zoom_range": 0.2,  # shows from 0.8 to 1.2 times as much, in width and in height
+    "horizontal_flip": True,  # half of them are mirrored
+    "fill_mode": "nearest",  # what a shift uncovers is filled with the nearest pixels
 }
 
 
@@ -126,7 +126,7 @@ def main(arguments):
 
     # 2. Take a network that has learned to see, without its last layers, and freeze it. Put a new
     #    head on it, for our classes. See what becomes of one batch on its way through both.
-    base = build_base(str(arguments.weights))
+    base = build_base(str(arguments.weights or "imagenet"))
     head = build_head(base.output_shape[1], len(classes), arguments.dropout)
     features = base(pictures)
     probabilities = head(features)
@@ -167,9 +167,10 @@ def main(arguments):
     model.save(output / "model.keras")
     save_classes(output, classes)
 
-    # 6. How many pictures does it take? Train other heads on a few of them.
-    draw_learning_curve(features[:train_flow.n], labels[:train_flow.n], validation_data,
-                        arguments.dropout, output / "learning_curve.png")
+    # 6. How many pictures does it take? Train other heads on a few of them, in their first variant.
+    count = len(labels) // VARIANTS
+    draw_learning_curve(features[:count], labels[:count], validation_data, arguments.dropout,
+                        output / "learning_curve.png")
 
     # 7. Fine-tune, if asked to: let training change the last layers of the base, too, a little.
     #    Only now: an untrained head makes large mistakes, and its first steps would have spoiled
@@ -192,7 +193,10 @@ def main(arguments):
         print(f"Validation accuracy: {best:.3f} before fine-tuning, {after:.3f} after it.")
         best = max(best, after)
     save_metrics(output, arguments, seconds, best_validation_accuracy=best)
-    draw_stages(before, history, fine_tuning, output / "curves.png")
+    lesson_8 = None
+    if classes == ["cats", "dogs"]:  # its network has learned from the same photographs alone
+        lesson_8 = read_history(Path("outputs", "TF_Dogs_Cats", "history.csv"))
+    draw_stages(before, history, fine_tuning, lesson_8, output / "curves.png")
     plt.show()
 
 
@@ -213,7 +217,7 @@ def extract_features(base, batches, passes):
 def draw_learning_curve(features, labels, validation_data, dropout, file):
     """Draw the validation accuracy of heads that have learned from 3, 10, 30, ... of each class.
 
-    For each number, three heads learn from other pictures: the line is their mean.
+    For each number, three heads learn from pictures drawn at random: the line is their mean.
     """
     smallest_class = np.unique(labels, return_counts=True)[1].min()
     counts = []
@@ -275,12 +279,11 @@ def unfreeze(base):
             after = True
 
 
-def draw_stages(before, history, fine_tuning, file):
+def draw_stages(before, history, fine_tuning, lesson_8, file):
     """Draw accuracy and loss before the training, while the head learns, and in fine-tuning.
 
-    Beside them, lesson 8's network, which has learned from the same photographs alone.
+    Beside them, the history of lesson 8, if there is one.
     """
-    lesson_8 = read_history(Path("outputs", "TF_Dogs_Cats", "history.csv"))
     figure, axes = plt.subplots(1, 2)
     for axis, metric in zip(axes, ["accuracy", "loss"]):
         training = list(history[metric])
@@ -326,6 +329,7 @@ def set_up(seed, precision=None):
     if precision is None:
         precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
     tf.keras.mixed_precision.set_global_policy(precision)
+    print(f"TensorFlow {tf.__version__} computes in {precision}.")
 
 
 def prepare_figures():
@@ -638,7 +642,7 @@ def draw_batch(pictures, labels, classes, file):
     figure.savefig(file)
 
 
-def read_history(file):
+def read_history(file, needed=("accuracy", "loss", "val_accuracy", "val_loss")):
     """Return the curves in a run's history.csv, {name: list of numbers}, or None, and say why."""
     if not file.exists():
         return None
@@ -651,7 +655,7 @@ def read_history(file):
                         history.setdefault(name, []).append(float(number))
     except (ValueError, TypeError, csv.Error):  # changed by another program
         history = {}
-    if "loss" not in history:
+    if not set(needed) <= set(history):
         print(f"{file} cannot be read as the curves of a run, and is left out.")
         return None
     return history
@@ -737,7 +741,7 @@ def parse_arguments():
                         help="share of neurons that are dropped; 0: none (%(default)s)")
     parser.add_argument("--fine-tune", type=positive, metavar="EPOCHS",
                         help="then train the last layers of InceptionV3, too (slow)")
-    parser.add_argument("--weights", type=path, metavar="FILE", default="imagenet",
+    parser.add_argument("--weights", type=path, metavar="FILE",
                         help="InceptionV3's weights without top: nothing is downloaded")
     parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
     parser.add_argument("--data-dir", type=path, help="your own folder with train and validation")

@@ -4,7 +4,7 @@ You learn to build a second model from the layers of a trained one, to read the 
 layer, and to count its zeros. And you ask which part of the picture decided, with Grad-CAM
 (Selvaraju et al. 2017).
 
-  python -m pip install "tensorflow==2.21.*" matplotlib pillow
+  python -m pip install "tensorflow==2.21.*" matplotlib "pillow>=10.3"
   python TF_Dogs_Cats.py                                    # lesson 8 first: trains the network
   python TF_Dogs_Cats_Visualization.py                      # a random photograph
   python TF_Dogs_Cats_Visualization.py --image my_pet.jpg   # your own
@@ -15,7 +15,7 @@ Expect three figures after about ten seconds. The script works with the networks
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow"]
+# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow>=10.3"]
 # ///
 
 import argparse
@@ -70,7 +70,7 @@ def main(arguments):
         elif isinstance(layer, layers.MaxPooling2D):
             outputs.append(layer.output)
             names.append("pooling")
-    if len(outputs) < 2:
+    if "convolution" not in names:
         sys.exit(f"{arguments.model} has no convolutions: choose the network of lesson 5, 6, 8, 11 "
                  "or 13 with --model.")
     look_inside = tf.keras.Model(model.inputs[0], outputs)
@@ -119,8 +119,8 @@ def load_trained(file):
 
 
 def choose_photograph(folder, seed):
-    """Return a random picture from `folder`, by default from the download of lesson 8."""
-    folder = folder or find_cache() / "cats_and_dogs_filtered"
+    """Return a random picture from `folder`, by default a validation picture of lesson 8."""
+    folder = folder or find_cache() / "cats_and_dogs_filtered" / "validation"
     photographs = find_pictures(folder)
     if not photographs:
         sys.exit(f"There is no picture in {folder}. Name a folder with --data-dir, or a file with "
@@ -152,7 +152,7 @@ def join_maps(maps):
     Each is divided by its largest value: zero stays zero, and the strongest response becomes 1.
     """
     strips = []
-    for column in range(COLUMNS):
+    for column in range(min(COLUMNS, maps.shape[-1])):
         values = maps[..., column]
         largest = max(values.max(), 1e-9)  # a dead filter must not divide by zero
         gap = np.full((len(maps), 1), np.nan)  # stays white
@@ -190,17 +190,19 @@ def grad_cam(model, batch, label):
     for number, layer in enumerate(model.layers):
         if isinstance(layer, layers.Conv2D):
             last = number
-    # The score before sigmoid or softmax: a sure network's probability no longer changes, and has
-    # no gradient.
-    model.layers[-1].activation = tf.keras.activations.linear
     maps = batch
     for layer in model.layers[:last + 1]:
         maps = layer(maps)
     with tf.GradientTape() as tape:  # records what follows, to find the gradients
         tape.watch(maps)
-        scores = maps
-        for layer in model.layers[last + 1:]:
-            scores = layer(scores)
+        features = maps
+        for layer in model.layers[last + 1:-1]:
+            features = layer(features)
+        # The last layer without its sigmoid or softmax, which has no gradient where a network is
+        # sure: a probability of 1.0 no longer changes.
+        dense = model.layers[-1]
+        features = tf.cast(features, tf.float32)
+        scores = tf.matmul(features, dense.kernel) + dense.bias
         if scores.shape[1] == 1:  # one score for two classes: what is for label 1 is against 0
             scores = tf.concat([-scores, scores], axis=1)
         score = scores[0, label]
@@ -221,7 +223,7 @@ def draw_heat(picture, heat, title, file):
         axis.axis("off")
         axis.imshow(picture)
     image = right.imshow(heat, cmap="inferno", alpha=0.6)
-    add_key(image, right, "no\ninfluence", "most for\nthis class")
+    add_key(image, right, "none, or\nagainst it", "most for\nthis class")
     left.set_title("the picture")
     right.set_title(title)
     figure.savefig(file)
@@ -249,6 +251,7 @@ def set_up(seed, precision=None):
     if precision is None:
         precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
     tf.keras.mixed_precision.set_global_policy(precision)
+    print(f"TensorFlow {tf.__version__} computes in {precision}.")
 
 
 def prepare_figures():

@@ -4,16 +4,16 @@ You learn to write a callback, a piece of your own code that Keras calls after e
 stop at a goal instead of guessing the number of epochs. And you see what is missing when there is
 no validation set.
 
-  python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
+  python -m pip install "tensorflow==2.21.*" matplotlib "pillow>=10.3" scipy
   python TF_HappyVsSad_Face.py                           # train until every icon is right
   python TF_HappyVsSad_Face.py --predict my_drawing.png  # classify your own drawing
 
-Expect the callback to stop the training before the fifteenth epoch, in less than a minute on a
-two-core CPU. The first run downloads 3 MB. The icons were drawn by Laurence Moroney.
+Expect the callback to stop the training before the fifteenth epoch, in less than a minute on a two-
+core CPU. The first run downloads 3 MB. The icons were drawn by Laurence Moroney.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy"]
+# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow>=10.3", "scipy"]
 # ///
 
 import argparse
@@ -161,6 +161,7 @@ def set_up(seed, precision=None):
     if precision is None:
         precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
     tf.keras.mixed_precision.set_global_policy(precision)
+    print(f"TensorFlow {tf.__version__} computes in {precision}.")
 
 
 def prepare_figures():
@@ -466,9 +467,10 @@ def draw_curves(histories, file, star="best validation accuracy"):
                 drawn.extend(history[metric])
             if f"val_{metric}" in history:  # some lessons have no validation pictures
                 validation = history[f"val_{metric}"]
-                kept = np.argmax(history["val_accuracy"])
                 if star == "lowest validation loss":
                     kept = np.argmin(history["val_loss"])
+                else:
+                    kept = np.argmax(history["val_accuracy"])
                 axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
                 axis.plot(epochs[kept], validation[kept], "*", color=color, markersize=18,
                           label=f"{name}: {star}")

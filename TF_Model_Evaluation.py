@@ -98,7 +98,7 @@ def main(arguments):
             loss="sparse_categorical_crossentropy",  # large if the true class gets little
             optimizer="adam",  # moves each weight in the direction in which the loss falls
             metrics=["accuracy"],  # the share of pictures that it classifies correctly
-            steps_per_execution=80,  # an epoch at a time, which saves the way back to Python
+            steps_per_execution=80,  # a whole epoch of 79 steps before TensorFlow returns
         )
         folder = output / name.replace(" ", "_")
         folder.mkdir(exist_ok=True)
@@ -114,7 +114,8 @@ def main(arguments):
         ).history
     seconds = time.perf_counter() - start
 
-    # 3. Read the curves, and choose the network with the lower validation loss.
+    # 3. Read the curves, and choose the network with the lower validation loss. (Training loss is
+    #    measured with dropout on, so the regularised network's looks too high.)
     draw_curves(histories, output / "model_evaluation1.png", star="lowest validation loss")
     lowest = {}
     for name, history in histories.items():
@@ -158,10 +159,11 @@ def diagnose(history):
     validation_end = np.median(val_loss[-5:])
     text = (f"validation loss is lowest in epoch {turn + 1}, {lowest:.3f}. At the end it is "
             f"{validation_end:.3f}, and training loss {training_end:.3f}")
-    if validation_end > 1.1 * max(lowest, training_end):
+    if validation_end > 1.1 * max(lowest, training_end):  # by more than a tenth
         return f"{text}: overfitting, stop at epoch {turn + 1}."
-    if turn + 1 == len(val_loss) and lowest < 0.98 * val_loss[-3:][0]:
-        return f"{text}: both still fall, train longer."
+    recent = val_loss[-3:]
+    if turn + 1 == len(val_loss) and lowest < 0.98 * recent[0]:  # still by more than 2%
+        return f"{text}: validation loss still falls, train longer."
     return f"{text}: no overfitting. A good fit if the loss is low enough, underfitting if not."
 
 
@@ -236,7 +238,7 @@ def draw_abstention(axis, confidence, right):
     axis.set_xlabel("share of pictures it answers, surest first")
     axis.set_ylabel("accuracy on these")
     half = len(right) // 2
-    print(f"If it answers only the surest half, {accuracy[half]:.1%} of these are right.")
+    print(f"If it answers only the surest half, {accuracy[half - 1]:.1%} of these are right.")
 
 
 def compare_runs(files, target):
@@ -245,7 +247,7 @@ def compare_runs(files, target):
     for file in files:
         if not file.exists():
             sys.exit(f"There is no {file}. Run that lesson first.")
-        history = read_history(file)
+        history = read_history(file, needed=["loss"])
         if history:
             histories[str(file.parent)] = history
             print(f"{file}: {diagnose(history)}")
@@ -278,6 +280,7 @@ def set_up(seed, precision=None):
     if precision is None:
         precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
     tf.keras.mixed_precision.set_global_policy(precision)
+    print(f"TensorFlow {tf.__version__} computes in {precision}.")
 
 
 def prepare_figures():
@@ -360,9 +363,10 @@ def draw_curves(histories, file, star="best validation accuracy"):
                 drawn.extend(history[metric])
             if f"val_{metric}" in history:  # some lessons have no validation pictures
                 validation = history[f"val_{metric}"]
-                kept = np.argmax(history["val_accuracy"])
                 if star == "lowest validation loss":
                     kept = np.argmin(history["val_loss"])
+                else:
+                    kept = np.argmax(history["val_accuracy"])
                 axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
                 axis.plot(epochs[kept], validation[kept], "*", color=color, markersize=18,
                           label=f"{name}: {star}")
@@ -377,7 +381,7 @@ def draw_curves(histories, file, star="best validation accuracy"):
     figure.savefig(file)
 
 
-def read_history(file):
+def read_history(file, needed=("accuracy", "loss", "val_accuracy", "val_loss")):
     """Return the curves in a run's history.csv, {name: list of numbers}, or None, and say why."""
     if not file.exists():
         return None
@@ -390,7 +394,7 @@ def read_history(file):
                         history.setdefault(name, []).append(float(number))
     except (ValueError, TypeError, csv.Error):  # changed by another program
         history = {}
-    if "loss" not in history:
+    if not set(needed) <= set(history):
         print(f"{file} cannot be read as the curves of a run, and is left out.")
         return None
     return history
@@ -415,9 +419,10 @@ def draw_confusion_matrix(matrix, names, file):
 
 
 def draw_mistakes(pictures, labels, scores, classes, file):
-    """Draw the ten pictures that a network gets wrong most surely, in grey.
+    """Draw the ten pictures that a network gets wrong most surely.
 
-    pictures: [n, height, width] or [n, height, width, 1]. scores: its probabilities [n, classes].
+    pictures: [n, height, width], or with an axis for 1 or 3 channels. scores: the probabilities
+    that the network gives to the classes [n, classes].
     """
     predicted = np.argmax(scores, axis=1)
     confidence = np.max(scores, axis=1)

@@ -3,17 +3,17 @@
 You learn to apply lessons 2 and 3 to digits, to see what a convolution adds, and to look at the
 mistakes: which digits does the network still get wrong, and would you have got them right?
 
-  python -m pip install "tensorflow==2.21.*" matplotlib pillow
+  python -m pip install "tensorflow==2.21.*" matplotlib "pillow>=10.3"
   python TF_hand_writing_recognition.py                      # train both, show the mistakes
   python TF_hand_writing_recognition.py --predict seven.jpg  # your own digit, dark on white paper
 
 Expect the dense network to be right about 98 of 100 new digits, and the convolutional one nearly
-99, after one to two minutes on a two-core CPU. The first run downloads 11 MB. MNIST: Yann LeCun
-and Corinna Cortes, CC BY-SA 3.0.
+99, after one to two minutes on a two-core CPU. The first run downloads 11 MB. MNIST: Yann LeCun and
+Corinna Cortes, CC BY-SA 3.0.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow"]
+# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow>=10.3"]
 # ///
 
 import argparse
@@ -189,6 +189,7 @@ def set_up(seed, precision=None):
     if precision is None:
         precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
     tf.keras.mixed_precision.set_global_policy(precision)
+    print(f"TensorFlow {tf.__version__} computes in {precision}.")
 
 
 def prepare_figures():
@@ -304,9 +305,10 @@ def draw_curves(histories, file, star="best validation accuracy"):
                 drawn.extend(history[metric])
             if f"val_{metric}" in history:  # some lessons have no validation pictures
                 validation = history[f"val_{metric}"]
-                kept = np.argmax(history["val_accuracy"])
                 if star == "lowest validation loss":
                     kept = np.argmin(history["val_loss"])
+                else:
+                    kept = np.argmax(history["val_accuracy"])
                 axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
                 axis.plot(epochs[kept], validation[kept], "*", color=color, markersize=18,
                           label=f"{name}: {star}")
@@ -322,9 +324,10 @@ def draw_curves(histories, file, star="best validation accuracy"):
 
 
 def draw_mistakes(pictures, labels, scores, classes, file):
-    """Draw the ten pictures that a network gets wrong most surely, in grey.
+    """Draw the ten pictures that a network gets wrong most surely.
 
-    pictures: [n, height, width] or [n, height, width, 1]. scores: its probabilities [n, classes].
+    pictures: [n, height, width], or with an axis for 1 or 3 channels. scores: the probabilities
+    that the network gives to the classes [n, classes].
     """
     predicted = np.argmax(scores, axis=1)
     confidence = np.max(scores, axis=1)

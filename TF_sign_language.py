@@ -3,7 +3,7 @@
 You learn to get a dataset from Kaggle, to turn the rows of a CSV file into pictures, and to choose
 the best epoch on validation pictures, so that the test pictures decide nothing.
 
-  python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy kagglehub
+  python -m pip install "tensorflow==2.21.*" matplotlib "pillow>=10.3" scipy kagglehub
   python TF_sign_language.py                        # train, draw the curves, evaluate once
   python TF_sign_language.py --data-dir my_folder   # which has the two CSV files already
   python TF_sign_language.py --predict my_hand.jpg  # your own hand, and what the network sees
@@ -14,7 +14,7 @@ for no login. J and Z are signed with a movement, so no picture shows them. Sign
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow", "scipy", "kagglehub"]
+# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow>=10.3", "scipy", "kagglehub"]
 # ///
 
 import argparse
@@ -244,6 +244,7 @@ def set_up(seed, precision=None):
     if precision is None:
         precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
     tf.keras.mixed_precision.set_global_policy(precision)
+    print(f"TensorFlow {tf.__version__} computes in {precision}.")
 
 
 def prepare_figures():
@@ -416,9 +417,10 @@ def draw_curves(histories, file, star="best validation accuracy"):
                 drawn.extend(history[metric])
             if f"val_{metric}" in history:  # some lessons have no validation pictures
                 validation = history[f"val_{metric}"]
-                kept = np.argmax(history["val_accuracy"])
                 if star == "lowest validation loss":
                     kept = np.argmin(history["val_loss"])
+                else:
+                    kept = np.argmax(history["val_accuracy"])
                 axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
                 axis.plot(epochs[kept], validation[kept], "*", color=color, markersize=18,
                           label=f"{name}: {star}")

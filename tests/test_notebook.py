@@ -37,6 +37,7 @@ def cells(tmp_path_factory, drawn):
         "no such folder": "%run TF_Dogs_Cats.py --data-dir nowhere",
         "no such flag": "%run TF_Dogs_Cats.py --epochs 0",
         "too fast": "%run TF_HelloWorld.py --learning-rate 0.2 --output-dir outputs/too_fast",
+        "16 bits": "tf.keras.mixed_precision.set_global_policy('mixed_bfloat16')",
         "lesson 1 again": "%run TF_HelloWorld.py",
     }
     notebook = nbformat.v4.new_notebook()

@@ -348,7 +348,7 @@ def test_lesson_15_tells_underfitting_a_good_fit_and_overfitting(load):
     diagnose = load("TF_Model_Evaluation.py").diagnose
     falling, flat = [1.0, 0.9, 0.8, 0.7, 0.6], [0.5, 0.31, 0.30, 0.30, 0.30]
     rising = [0.5, 0.4, 0.6, 0.8, 1.0]
-    assert "still fall, train longer" in diagnose(history(falling, falling, falling, falling))
+    assert "still falls, train longer" in diagnose(history(falling, falling, falling, falling))
     assert "good fit" in diagnose(history(flat, flat, flat, flat))
     low = [0.5, 0.3, 0.2, 0.1, 0.05]
     assert "overfitting, stop at epoch 2" in diagnose(history(falling, falling, rising, low))

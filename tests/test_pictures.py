@@ -440,6 +440,7 @@ def test_names_of_another_network_are_refused_by_lesson_9(run, saved, drawn, tmp
 def pretend_to_train(model, callbacks, epochs):
     """Do nothing in each epoch but what the callbacks do, such as to save the network."""
     numbers = {"accuracy": 1.0, "loss": 0.0, "val_accuracy": 1.0, "val_loss": 0.0}
+    model.optimizer.build(model.trainable_variables)
     history = tf.keras.callbacks.History()
     together = tf.keras.callbacks.CallbackList([history, *callbacks], model=model)
     together.on_train_begin()

@@ -95,7 +95,8 @@ def main(arguments):
     #    class that was predicted, and how much?
     scores = model.predict(batch, verbose=0)[0]
     if len(scores) == 1:  # the probability of label 1 alone
-        scores = [1 - scores[0], scores[0]]
+        probability = scores[0]
+        scores = [1 - probability, probability]
     label = np.argmax(scores)
     prediction = f"{classes[label]} ({max(scores):.1%})"
     print("Predicted:", prediction)

@@ -159,18 +159,25 @@ def open_picture(file):
 
     Raises OSError, with a sentence that names the file, if it cannot be read.
     """
-    if not Path(file).is_file():
+    if Path(file).is_dir():
+        raise OSError(f"{file} is a folder, not a picture.")
+    if not Path(file).exists():
         raise OSError(f"There is no file {file}.")
     try:
-        picture = Image.open(file)
-        picture.load()
+        with open(file, "rb") as stream:
+            picture = Image.open(stream)
+            picture.load()
         with contextlib.suppress(Exception):  # an Exif header that cannot be read: no rotation
             picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I"):  # 16 bits, black 0 and white 65,535
             pixels = np.asarray(picture)
             if pixels.min() < 0 or pixels.max() > 65535:
                 raise ValueError("it has more than 16 bits a pixel")
-            picture = Image.fromarray(np.uint8(pixels // 257))
+            if "transparency" in picture.info:  # this value stands for transparent: white paper
+                pixels = np.where(pixels == picture.info["transparency"], 65535, pixels)
+            if pixels.max() > 255:
+                pixels = pixels // 257
+            picture = Image.fromarray(np.uint8(pixels))
         if picture.mode == "F":
             raise ValueError("its pixels are not whole numbers")
         if picture.has_transparency_data:

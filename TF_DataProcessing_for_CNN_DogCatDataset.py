@@ -44,7 +44,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
-from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
 NAME = "TF_DataProcessing_for_CNN_DogCatDataset"  # of this lesson, and of its network
 URLS = [
@@ -52,7 +51,7 @@ URLS = [
     "kagglecatsanddogs_5340.zip",
 ]
 SHA256 = "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9"
-NEW_NAMES = {"Cat": "cats", "Dog": "dogs"}  # lesson 8 expects these; other names stay as they are
+PET_NAMES = {"Cat": "cats", "Dog": "dogs"}  # lesson 8 expects these; other names stay as they are
 IMAGE_SIZE = (150, 150)  # height and width, for the figure
 
 
@@ -78,6 +77,7 @@ def main(arguments):
         print(f"Left out: {file}: {reason}")
 
     # 3. Divide each class by itself, so that both parts have the same mixture.
+    new_names = PET_NAMES if set(files) == set(PET_NAMES) else {}
     sources = {}  # the new place of each picture: its original
     for name, pictures in usable.items():
         if len(pictures) < 2:
@@ -85,9 +85,9 @@ def main(arguments):
                      "divided.")
         training, testing = split_files(pictures, arguments.split, arguments.seed)
         for part, chosen in [("training", training), ("testing", testing)]:
-            folder = output / part / NEW_NAMES.get(name, name)
+            folder = output / part / new_names.get(name, name)
             for file in chosen:
-                sources[folder / "_".join(file.relative_to(data / name).parts)] = file
+                sources[folder / file.relative_to(data / name)] = file
 
     # 4. Place them, but nothing as long as the folders hold another split: or else pictures would
     #    end up in both parts.
@@ -103,11 +103,12 @@ def main(arguments):
     place_files(sources)
 
     # 5. Look at the result: it is as `flow_from_directory` expects it.
-    for folder in sorted({file.parent for file in sources}):
-        print(f"{len(find_pictures(folder))} pictures in {folder}")
-    flow = ImageDataGenerator(rescale=1 / 255).flow_from_directory(
-        output / "training", target_size=IMAGE_SIZE, classes=list_classes(output / "training"))
-    draw_some(flow, output / "pictures.png")
+    classes = list_classes(output / "training")
+    for part in ["training", "testing"]:
+        for name in classes:
+            folder = output / part / name
+            print(f"{len(find_pictures(folder))} pictures in {folder}")
+    draw_some(output / "training", classes, output / "pictures.png")
     plt.show()
 
 
@@ -185,20 +186,23 @@ def place(source, target):
     """Make `source` appear as `target`: as a link where the disk allows it, or else as a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(source, target)  # a second name for the same bytes: takes no space
+        os.link(source.resolve(), target)  # a second name for the same bytes: takes no space
     except OSError:  # another disk, or one without links
         unfinished = target.with_name(f".{target.name}")  # hidden until it is complete
         shutil.copy2(source, unfinished)
         unfinished.replace(target)
 
 
-def draw_some(flow, file):
-    """Draw ten random pictures of a flow, with their classes."""
-    rows = np.random.permutation(flow.n)[:10]
+def draw_some(folder, classes, file):
+    """Draw ten random pictures of a folder, with their classes."""
+    chosen = np.random.permutation(find_pictures(folder))[:10]
     pictures = []
-    for row in rows:
-        pictures.append(load_picture(flow.filepaths[row], flow.image_shape) / 255)
-    draw_batch(pictures, flow.labels[rows], list(flow.class_indices), file)
+    labels = []
+    for picture in chosen:
+        name = picture.relative_to(folder).parts[0]  # the folder of its class
+        pictures.append(load_picture(picture, (*IMAGE_SIZE, 3)) / 255)
+        labels.append(classes.index(name))
+    draw_batch(pictures, labels, classes, file)
     print(f"Ten of them are in {file}.")
 
 
@@ -322,8 +326,10 @@ def find_pictures(folder):
         else:
             skipped.append(file.suffix or file.name)
     if skipped:
-        print(f"Not used in {folder}: {len(skipped)} files that are no pictures that Keras reads "
-              f"({', '.join(sorted(set(skipped)))}).")
+        endings = ", ".join(sorted(set(skipped)))
+        noun = "file" if len(skipped) == 1 else "files"
+        print(f"Not used in {folder}: {len(skipped)} {noun} that Keras does not read as a picture "
+              f"({endings}).")
     return pictures
 
 
@@ -348,18 +354,25 @@ def open_picture(file):
 
     Raises OSError, with a sentence that names the file, if it cannot be read.
     """
-    if not Path(file).is_file():
+    if Path(file).is_dir():
+        raise OSError(f"{file} is a folder, not a picture.")
+    if not Path(file).exists():
         raise OSError(f"There is no file {file}.")
     try:
-        picture = Image.open(file)
-        picture.load()
+        with open(file, "rb") as stream:
+            picture = Image.open(stream)
+            picture.load()
         with contextlib.suppress(Exception):  # an Exif header that cannot be read: no rotation
             picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I"):  # 16 bits, black 0 and white 65,535
             pixels = np.asarray(picture)
             if pixels.min() < 0 or pixels.max() > 65535:
                 raise ValueError("it has more than 16 bits a pixel")
-            picture = Image.fromarray(np.uint8(pixels // 257))
+            if "transparency" in picture.info:  # this value stands for transparent: white paper
+                pixels = np.where(pixels == picture.info["transparency"], 65535, pixels)
+            if pixels.max() > 255:
+                pixels = pixels // 257
+            picture = Image.fromarray(np.uint8(pixels))
         if picture.mode == "F":
             raise ValueError("its pixels are not whole numbers")
         if picture.has_transparency_data:

@@ -51,7 +51,11 @@ def main(arguments):
     output.mkdir(parents=True, exist_ok=True)
 
     # 1. Load the trained network, and a picture: of the size, and scaled, as in its training.
-    model, classes = load_trained(arguments.model)
+    if not arguments.model.exists():
+        sys.exit(f"There is no {arguments.model}. Run lesson 8 first (python TF_Dogs_Cats.py), or "
+                 "choose another trained network with --model.")
+    model = load_network(arguments.model)
+    classes = read_classes(arguments.model.parent, model)
     file = arguments.image
     if file is None:
         file = choose_photograph(arguments.data_dir, arguments.seed)
@@ -104,19 +108,6 @@ def main(arguments):
     draw_heat(picture, heat, prediction, output / "grad_cam.png")
     print(f"The figures are in {output}.")
     plt.show()
-
-
-def load_trained(file):
-    """Return a trained network and the names of its classes."""
-    if not file.exists():
-        sys.exit(f"There is no {file}. Run lesson 8 first (python TF_Dogs_Cats.py), or choose "
-                 "another trained network with --model.")
-    try:
-        model = tf.keras.models.load_model(file)
-        classes = (file.parent / "classes.txt").read_text(encoding="utf-8").splitlines()
-    except Exception as error:
-        sys.exit(f"{file} cannot be loaded ({error}). Train it again.")
-    return model, classes
 
 
 def choose_photograph(folder, seed):
@@ -308,8 +299,10 @@ def find_pictures(folder):
         else:
             skipped.append(file.suffix or file.name)
     if skipped:
-        print(f"Not used in {folder}: {len(skipped)} files that are no pictures that Keras reads "
-              f"({', '.join(sorted(set(skipped)))}).")
+        endings = ", ".join(sorted(set(skipped)))
+        noun = "file" if len(skipped) == 1 else "files"
+        print(f"Not used in {folder}: {len(skipped)} {noun} that Keras does not read as a picture "
+              f"({endings}).")
     return pictures
 
 
@@ -334,18 +327,25 @@ def open_picture(file):
 
     Raises OSError, with a sentence that names the file, if it cannot be read.
     """
-    if not Path(file).is_file():
+    if Path(file).is_dir():
+        raise OSError(f"{file} is a folder, not a picture.")
+    if not Path(file).exists():
         raise OSError(f"There is no file {file}.")
     try:
-        picture = Image.open(file)
-        picture.load()
+        with open(file, "rb") as stream:
+            picture = Image.open(stream)
+            picture.load()
         with contextlib.suppress(Exception):  # an Exif header that cannot be read: no rotation
             picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I"):  # 16 bits, black 0 and white 65,535
             pixels = np.asarray(picture)
             if pixels.min() < 0 or pixels.max() > 65535:
                 raise ValueError("it has more than 16 bits a pixel")
-            picture = Image.fromarray(np.uint8(pixels // 257))
+            if "transparency" in picture.info:  # this value stands for transparent: white paper
+                pixels = np.where(pixels == picture.info["transparency"], 65535, pixels)
+            if pixels.max() > 255:
+                pixels = pixels // 257
+            picture = Image.fromarray(np.uint8(pixels))
         if picture.mode == "F":
             raise ValueError("its pixels are not whole numbers")
         if picture.has_transparency_data:
@@ -360,6 +360,27 @@ def open_picture(file):
         reason = str(error)
     raise OSError(f"{file} cannot be read as a picture ({reason}). Save it as JPEG or PNG, or "
                   "leave it out.")
+
+
+def read_classes(folder, model):
+    """Return the names of the classes that were saved beside a network."""
+    file = folder / "classes.txt"
+    if not file.exists():
+        sys.exit(f"There is no {file} with the names of the classes. Train again.")
+    classes = file.read_text(encoding="utf-8").splitlines()
+    if len(classes) != max(model.output_shape[1], 2):  # one output is enough for two classes
+        sys.exit(f"{file} is of another run than the network beside it. Train again.")
+    return classes
+
+
+def load_network(file):
+    """Return the network that was saved in `file`."""
+    if not file.exists():
+        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
+    try:
+        return tf.keras.models.load_model(file)
+    except Exception as error:
+        sys.exit(f"{file} cannot be loaded as a network ({error}). Train again.")
 
 
 def positive(text):

@@ -6,7 +6,7 @@ without Keras and to phones; and what a stranger's model file could do.
 
   python -m pip install "tensorflow==2.21.*" matplotlib h5py
   python TF_Saving_Loading_Model.py                                  # does all of it
-  python TF_Saving_Loading_Model.py --epochs 50 --output-dir outputs/longer
+  python TF_Saving_Loading_Model.py --epochs 50 --output-dir outputs/saving_50
 
 Expect a difference of exactly 0 between the predictions before and after, in about fifteen seconds.
 Nothing is downloaded.

@@ -85,7 +85,7 @@ def main(arguments):
     output = arguments.output_dir
     set_up(arguments.seed)
     if arguments.predict:
-        predict(arguments.predict, output, load_digit)
+        predict(arguments.predict, output, load_digit, CLASSES)
         return
     output.mkdir(parents=True, exist_ok=True)
 
@@ -114,7 +114,6 @@ def main(arguments):
                               callbacks=[stop_at_99, stop_on_nan]).history
 
     # 3. Train a network with a convolution, which can do more: until 99.8%.
-    save_classes(output, CLASSES)
     convolutional = build_convolutional_model()
     convolutional.compile(
         loss="sparse_categorical_crossentropy",
@@ -125,10 +124,11 @@ def main(arguments):
     convolutional.summary()
     stop_at_998 = StopAtAccuracy(0.998)
     save_network = tf.keras.callbacks.ModelCheckpoint(output / "model.keras")
+    save_names = SaveClasses(output, CLASSES)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
     convolutional_history = convolutional.fit(
         x, y, batch_size=arguments.batch_size, epochs=arguments.epochs,
-        callbacks=[stop_at_998, save_network, save_curves, stop_on_nan]).history
+        callbacks=[stop_at_998, save_network, save_names, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
 
     # 4. Measure both on test digits, which they have never seen, and look at the mistakes.
@@ -148,7 +148,10 @@ def load_digit(file, shape):
 
     There a digit is 20 pixels high or wide, and its centre of mass is in the middle.
     """
-    page = ImageOps.contain(open_picture(file).convert("L"), (280, 280))
+    picture = open_picture(file).convert("L")
+    if max(picture.size) > 20 * min(picture.size):
+        raise OSError(f"{file} is too narrow for a digit: {picture.width}x{picture.height} pixels.")
+    page = ImageOps.contain(picture, (280, 280))
     pixels = np.float32(page)
     ink = np.abs(pixels - np.median(pixels))  # most of a page is paper: that becomes black
     if ink.max() < 30:
@@ -247,18 +250,25 @@ def open_picture(file):
 
     Raises OSError, with a sentence that names the file, if it cannot be read.
     """
-    if not Path(file).is_file():
+    if Path(file).is_dir():
+        raise OSError(f"{file} is a folder, not a picture.")
+    if not Path(file).exists():
         raise OSError(f"There is no file {file}.")
     try:
-        picture = Image.open(file)
-        picture.load()
+        with open(file, "rb") as stream:
+            picture = Image.open(stream)
+            picture.load()
         with contextlib.suppress(Exception):  # an Exif header that cannot be read: no rotation
             picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I"):  # 16 bits, black 0 and white 65,535
             pixels = np.asarray(picture)
             if pixels.min() < 0 or pixels.max() > 65535:
                 raise ValueError("it has more than 16 bits a pixel")
-            picture = Image.fromarray(np.uint8(pixels // 257))
+            if "transparency" in picture.info:  # this value stands for transparent: white paper
+                pixels = np.where(pixels == picture.info["transparency"], 65535, pixels)
+            if pixels.max() > 255:
+                pixels = pixels // 257
+            picture = Image.fromarray(np.uint8(pixels))
         if picture.mode == "F":
             raise ValueError("its pixels are not whole numbers")
         if picture.has_transparency_data:
@@ -344,41 +354,63 @@ def draw_mistakes(pictures, labels, scores, classes, file):
     figure.savefig(file)
 
 
+class SaveClasses(tf.keras.callbacks.Callback):
+    """Keeps the names of the classes beside the network, as soon as an epoch has saved it."""
+
+    def __init__(self, folder, classes):
+        super().__init__()
+        self.folder = folder
+        self.classes = classes
+
+    def on_epoch_end(self, epoch, logs=None):
+        save_classes(self.folder, self.classes)
+
+
 def save_classes(folder, classes):
     """Keep the names of the classes beside the network, for --predict and for lesson 9."""
     (folder / "classes.txt").write_text("\n".join(classes), encoding="utf-8")
 
 
-def predict(files, folder, load):
+def read_classes(folder, model):
+    """Return the names of the classes that were saved beside a network."""
+    file = folder / "classes.txt"
+    if not file.exists():
+        sys.exit(f"There is no {file} with the names of the classes. Train again.")
+    classes = file.read_text(encoding="utf-8").splitlines()
+    if len(classes) != max(model.output_shape[1], 2):  # one output is enough for two classes
+        sys.exit(f"{file} is of another run than the network beside it. Train again.")
+    return classes
+
+
+def load_network(file):
+    """Return the network that was saved in `file`."""
+    if not file.exists():
+        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
+    try:
+        return tf.keras.models.load_model(file)
+    except Exception as error:
+        sys.exit(f"{file} cannot be loaded as a network ({error}). Train again.")
+
+
+def predict(files, folder, load, expected_classes=None):
     """Print the class of each picture, and the probability that the saved network gives to it.
 
     load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
     """
-    model, classes = load_network(folder)
+    model = load_network(folder / "model.keras")
+    if model.name != NAME:
+        sys.exit(f"The network in {folder} is one of {model.name}, not of {NAME}. Name another "
+                 "folder with --output-dir.")
+    classes = read_classes(folder, model)
+    if expected_classes and classes != expected_classes:
+        sys.exit(f"The network in {folder} tells {', '.join(classes)} apart, not "
+                 f"{', '.join(expected_classes)}. Name another folder with --output-dir.")
     for file in files:
         picture = load(file, model.input_shape[1:]) * np.float32(RESCALE)  # scaled as in training
         scores = model.predict(picture[np.newaxis], verbose=0)[0]  # a batch of one picture
         if len(scores) == 1:  # the probability of label 1 alone
             scores = [1 - scores[0], scores[0]]
         print(f"{file}: {classes[np.argmax(scores)]} ({max(scores):.1%})")
-
-
-def load_network(folder):
-    """Return the network that this lesson has saved in `folder`, and the names of its classes."""
-    file = folder / "model.keras"
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
-    try:
-        model = tf.keras.models.load_model(file)
-        classes = (folder / "classes.txt").read_text(encoding="utf-8").splitlines()
-    except Exception as error:
-        sys.exit(f"The network in {folder} cannot be loaded ({error}). Train it again.")
-    if model.name != NAME:
-        sys.exit(f"{file} is the network of {model.name}, not of {NAME}. Name another folder with "
-                 "--output-dir.")
-    if len(classes) != max(model.output_shape[1], 2):  # one output is enough for two classes
-        sys.exit(f"{file} and classes.txt beside it are of different runs. Train again.")
-    return model, classes
 
 
 def save_metrics(folder, arguments, seconds, **metrics):

@@ -404,9 +404,8 @@ def saved(load, tmp_path_factory):
 
 @pytest.mark.parametrize("script", [DIGITS, ICONS, PETS, TRANSFER, HANDS, LETTERS])
 def test_a_lesson_takes_its_own_network(script, load, saved):
-    model, classes = load(script).load_network(saved(script))
-    assert model.name == Path(script).stem
-    assert classes == getattr(load(script), "CLASSES", ["paper", "rock", "scissors"])
+    expected = getattr(load(script), "CLASSES", None)
+    load(script).predict([], saved(script), None, expected)  # refuses any other network
 
 
 @pytest.mark.parametrize(
@@ -421,7 +420,7 @@ def test_a_lesson_takes_its_own_network(script, load, saved):
     ],
 )
 def test_the_network_of_another_lesson_is_named(script, other, load, saved):
-    message = message_of(load(script).load_network, saved(other))
+    message = message_of(load(script).predict, [], saved(other), None)
     assert Path(other).stem in message and "--output-dir" in message
 
 
@@ -434,13 +433,14 @@ def test_the_network_of_another_lesson_ends_in_one_sentence(run, saved, drawn):
 def test_names_of_another_number_of_classes_are_refused(load, saved, tmp_path):
     shutil.copytree(saved(HANDS), tmp_path, dirs_exist_ok=True)
     (tmp_path / "classes.txt").write_text("cats\ndogs")
-    assert "classes.txt" in message_of(load(HANDS).load_network, tmp_path)
+    assert "classes.txt" in message_of(load(HANDS).predict, [], tmp_path, None)
 
 
 def test_names_of_other_classes_are_refused(load, saved, tmp_path):
     shutil.copytree(saved(PETS), tmp_path, dirs_exist_ok=True)
     (tmp_path / "classes.txt").write_text("horses\nhumans")
-    assert "classes.txt" in message_of(load(PETS).load_network, tmp_path)
+    message = message_of(load(PETS).predict, [], tmp_path, None, ["cats", "dogs"])
+    assert "horses, humans" in message and "cats, dogs" in message
 
 
 def test_names_of_another_network_are_refused_by_lesson_9(run, saved, drawn, tmp_path):
@@ -481,10 +481,8 @@ def test_a_training_that_is_stopped_leaves_names_and_network_of_one_run(
     monkeypatch.setattr(tf.keras.Sequential, "fit", stop)
     arguments = ["--data-dir", tmp_path / "data", "--output-dir", tmp_path / "mine"]
     assert_one_sentence(run(HANDS, *arguments, text=small_text(HANDS)), "Stopped.")
-    try:
-        model, classes = load(HANDS).load_network(tmp_path / "mine")
-    except SystemExit:
-        return
+    model = load(HANDS).load_network(tmp_path / "mine" / "model.keras")
+    classes = load(HANDS).read_classes(tmp_path / "mine", model)
     assert classes == (["ant", "bee", "cow"] if epochs else ["paper", "rock", "scissors"])
     assert model.input_shape[1] == (100 if epochs else 150)
 

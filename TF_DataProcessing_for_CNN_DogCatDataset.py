@@ -4,7 +4,7 @@ You learn to open every file before you train on it, because some are empty, no 
 off; to leave out copies, which would be in both halves; to divide the rest at random into training
 and testing; and to lay out the folders as `flow_from_directory` expects them.
 
-  python -m pip install "tensorflow==2.21.*" matplotlib "pillow>=10.3" scipy
+  python -m pip install "tensorflow==2.21.*" matplotlib "pillow>=10.3"
   python TF_DataProcessing_for_CNN_DogCatDataset.py              # 90% for training
   python TF_DataProcessing_for_CNN_DogCatDataset.py --split 0.8 --output-dir outputs/split_80
   python TF_Dogs_Cats.py --data-dir outputs/TF_DataProcessing_for_CNN_DogCatDataset
@@ -18,7 +18,7 @@ The photographs are part of the Asirra dataset (Microsoft Research, Petfinder.co
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow>=10.3", "scipy"]
+# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow>=10.3"]
 # ///
 
 import argparse

@@ -9,8 +9,7 @@ dropout, and turn it off to see what it does. And you see how few photographs ar
   python TF_Dogs_Cats_Transfer_Learning.py --predict my_pet.jpg    # classify your own photograph
   python TF_Dogs_Cats_Transfer_Learning.py --dropout 0 --output-dir outputs/no_dropout
   python TF_Dogs_Cats_Transfer_Learning.py --fine-tune 3 --output-dir outputs/fine_tuned
-  python TF_Dogs_Cats_Transfer_Learning.py --data-dir outputs/mushrooms \\
-      --output-dir outputs/mushroom_network
+  python TF_Dogs_Cats_Transfer_Learning.py --data-dir outputs/mushrooms --output-dir outputs/network
 
 The last command is for your own classes, any number of them. `outputs/mushrooms` holds two folders,
 training and testing, as lesson 10 makes them (or train and validation), and each of them a folder

@@ -148,7 +148,8 @@ def join_maps(maps):
         values = maps[..., column]
         largest = max(values.max(), 1e-9)  # a dead filter must not divide by zero
         gap = np.full((len(maps), 1), np.nan)  # stays white
-        strips.extend([values / largest, gap])
+        strips.append(values / largest)
+        strips.append(gap)
     return np.hstack(strips)
 
 
@@ -161,7 +162,7 @@ def add_key(image, axes, low, high):
 
 def draw_sparsity(names, zeros, file):
     """Draw the share of zeros, 0 to 1, in the maps of each layer."""
-    figure, axis = plt.subplots(figsize=(9, 6))
+    figure, axis = plt.subplots()
     rows = range(len(zeros))
     axis.barh(rows, zeros)
     axis.set_yticks(rows, names)

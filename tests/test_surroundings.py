@@ -212,6 +212,7 @@ def test_a_cell_of_a_notebook_starts_a_lesson_for_a_user_without_home(drawn, tmp
     keras_2 = tmp_path / "tf_keras" / "api" / "_v2" / "keras" / "__init__.py"
     keras_2.parent.mkdir(parents=True)
     keras_2.write_text("raise SystemExit('This is Keras 2.')")
+    (tmp_path / "tf_keras" / "__init__.py").touch()
     process = start(LESSON_6, *ONCE, "--data-dir", drawn / "happy-or-sad", folder=tmp_path,
                     before=HOMELESS + WITHOUT_JUPYTER, HOME=None, KERAS_HOME=str(tmp_path),
                     MPLBACKEND="module://matplotlib_inline.backend_inline",

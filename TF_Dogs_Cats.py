@@ -229,8 +229,11 @@ def download(urls, sha256=None):
                 continue
             if (content / folder.name).exists():  # some archives hold the folder, some its content
                 content = content / folder.name
-            if not folder.exists():  # a run at the same time may have been faster
+            try:
                 content.rename(folder)  # complete, or not there at all
+            except OSError:
+                if not folder.is_dir():  # no other run at the same time was faster
+                    raise
             return folder
     sys.exit(f"Nothing could be downloaded from {' or '.join(errors)}. Try again, or name your own "
              "copy of the pictures with --data-dir.")
@@ -536,10 +539,14 @@ def read_history(file, needed=("accuracy", "loss", "val_accuracy", "val_loss")):
         with open(file, newline="", encoding="utf-8-sig") as lines:
             for row in csv.DictReader(lines):
                 for name, number in row.items():
-                    if number != "NA":  # there were no validation pictures
-                        history.setdefault(name, []).append(float(number))
-    except (ValueError, TypeError, csv.Error):  # changed by another program
+                    if number == "NA":  # nothing was measured
+                        number = "nan"
+                    history.setdefault(name, []).append(float(number))
+    except (OSError, ValueError, TypeError, csv.Error):  # changed by another program
         history = {}
+    for name in list(history):
+        if not np.isfinite(history[name]).all():
+            del history[name]
     if not set(needed) <= set(history):
         print(f"{file} cannot be read as the curves of a run, and is left out.")
         return None
@@ -623,7 +630,10 @@ def positive(text):
 
 def path(text):
     """Return `text` as a path; a `~` at its beginning is the home folder."""
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(text)
 
 
 def parse_arguments():

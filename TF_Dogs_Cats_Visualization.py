@@ -393,7 +393,10 @@ def positive(text):
 
 def path(text):
     """Return `text` as a path; a `~` at its beginning is the home folder."""
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(text)
 
 
 def parse_arguments():

@@ -209,8 +209,11 @@ def download(urls, sha256=None):
                 continue
             if (content / folder.name).exists():  # some archives hold the folder, some its content
                 content = content / folder.name
-            if not folder.exists():  # a run at the same time may have been faster
+            try:
                 content.rename(folder)  # complete, or not there at all
+            except OSError:
+                if not folder.is_dir():  # no other run at the same time was faster
+                    raise
             return folder
     sys.exit(f"Nothing could be downloaded from {' or '.join(errors)}. Try again, or name your own "
              "copy of the pictures with --data-dir.")
@@ -571,7 +574,10 @@ def positive(text):
 
 def path(text):
     """Return `text` as a path; a `~` at its beginning is the home folder."""
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(text)
 
 
 def parse_arguments():

@@ -247,8 +247,11 @@ def download(urls, sha256=None):
                 continue
             if (content / folder.name).exists():  # some archives hold the folder, some its content
                 content = content / folder.name
-            if not folder.exists():  # a run at the same time may have been faster
+            try:
                 content.rename(folder)  # complete, or not there at all
+            except OSError:
+                if not folder.is_dir():  # no other run at the same time was faster
+                    raise
             return folder
     sys.exit(f"Nothing could be downloaded from {' or '.join(errors)}. Try again, or name your own "
              "copy of the pictures with --data-dir.")
@@ -280,11 +283,14 @@ def find_folders(data, training="train", validation="validation"):
 def list_classes(folder):
     """Return the names of the folders in `folder`, in alphabetical order: each is a class."""
     classes = []
-    for entry in sorted(folder.iterdir()):
+    for entry in sorted(folder.glob("*")):
         if entry.is_dir() and not is_hidden(entry.name):
             classes.append(entry.name)
+            if not entry.name.isprintable():  # bytes that are no letters, from an old zip file
+                sys.exit(f"The name of the folder {ascii(str(entry))} cannot be read. Rename it.")
     if len(classes) < 2:
-        sys.exit(f"{folder} needs a folder with pictures for each of two or more classes.")
+        sys.exit(f"{folder} needs a folder with pictures for each of two or more classes. If it is "
+                 "an unfinished download, delete it, and run the lesson again.")
     return classes
 
 
@@ -654,7 +660,10 @@ def positive(text):
 
 def path(text):
     """Return `text` as a path; a `~` at its beginning is the home folder."""
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(text)
 
 
 def parse_arguments():

@@ -330,6 +330,8 @@ def read_idx_pair(folder, part):
     labels = np.frombuffer(labels, np.uint8, offset=8)
     if len(pictures) != len(labels):
         raise ValueError(f"{folder} has {len(pictures)} pictures, but {len(labels)} labels")
+    if labels.max() > 9:
+        raise ValueError(f"{folder} has labels above 9: this is another dataset")
     return pictures, labels
 
 
@@ -390,10 +392,14 @@ def read_history(file, needed=("accuracy", "loss", "val_accuracy", "val_loss")):
         with open(file, newline="", encoding="utf-8-sig") as lines:
             for row in csv.DictReader(lines):
                 for name, number in row.items():
-                    if number != "NA":  # there were no validation pictures
-                        history.setdefault(name, []).append(float(number))
-    except (ValueError, TypeError, csv.Error):  # changed by another program
+                    if number == "NA":  # nothing was measured
+                        number = "nan"
+                    history.setdefault(name, []).append(float(number))
+    except (OSError, ValueError, TypeError, csv.Error):  # changed by another program
         history = {}
+    for name in list(history):
+        if not np.isfinite(history[name]).all():
+            del history[name]
     if not set(needed) <= set(history):
         print(f"{file} cannot be read as the curves of a run, and is left out.")
         return None
@@ -457,7 +463,10 @@ def positive(text):
 
 def path(text):
     """Return `text` as a path; a `~` at its beginning is the home folder."""
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(text)
 
 
 def parse_arguments():

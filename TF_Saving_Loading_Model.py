@@ -71,10 +71,11 @@ def main(arguments):
     save_checkpoint = tf.keras.callbacks.ModelCheckpoint(
         output / "checkpoints" / "epoch_{epoch:02d}.keras")
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
+    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # not a number
     start = time.perf_counter()
     history = model.fit(x, y, epochs=arguments.epochs, verbose=0,
                         shuffle=False,  # the same order in each epoch: step 3 can repeat it
-                        callbacks=[save_checkpoint, save_curves]).history
+                        callbacks=[save_checkpoint, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
 
     # 2. Save the network in three formats, load it again, and compare the predictions.
@@ -243,7 +244,10 @@ def positive(text):
 
 def path(text):
     """Return `text` as a path; a `~` at its beginning is the home folder."""
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(text)
 
 
 def parse_arguments():

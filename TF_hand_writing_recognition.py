@@ -242,6 +242,8 @@ def read_idx_pair(folder, part):
     labels = np.frombuffer(labels, np.uint8, offset=8)
     if len(pictures) != len(labels):
         raise ValueError(f"{folder} has {len(pictures)} pictures, but {len(labels)} labels")
+    if labels.max() > 9:
+        raise ValueError(f"{folder} has labels above 9: this is another dataset")
     return pictures, labels
 
 
@@ -431,7 +433,10 @@ def positive(text):
 
 def path(text):
     """Return `text` as a path; a `~` at its beginning is the home folder."""
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(text)
 
 
 def parse_arguments():

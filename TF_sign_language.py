@@ -170,7 +170,9 @@ def read_csv(file):
         with open(file, newline="", encoding="utf-8-sig") as lines:
             reader = csv.reader(lines, strict=True)
             for row in reader:
-                if line > 0 and any(row):  # below the header, and not empty
+                if line == 0 and row[:1] != ["label"]:
+                    raise ValueError("the header is missing: label, pixel1, ... pixel784")
+                if line > 0 and any(row):  # not empty
                     table.append(read_row(row))
                 line = reader.line_num
     except UnicodeDecodeError:
@@ -537,7 +539,10 @@ def positive(text):
 
 def path(text):
     """Return `text` as a path; a `~` at its beginning is the home folder."""
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(text)
 
 
 def parse_arguments():

@@ -4,13 +4,21 @@ and has learned.
 
 import re
 import resource
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, assert_one_sentence, copy_outputs, metrics_of, small_text
+from conftest import (
+    ROOT,
+    assert_one_sentence,
+    copy_outputs,
+    metrics_of,
+    small_inception,
+    small_text,
+)
 from PIL import Image
 
 SMALL = ["--epochs", 4, "--batch-size", 8]
@@ -352,6 +360,45 @@ def test_evaluation_keeps_the_turn_of_the_validation_loss(trained, load, drawn):
         loss = model.evaluate(x * np.float32(1 / 255), y, verbose=0)[0]  # all are validation
         history = np.genfromtxt(process.outputs / name / "history.csv", delimiter=",", names=True)
         assert loss == pytest.approx(history["val_loss"].min(), rel=1e-3)
+
+
+def blocks_of_the_notes(words):
+    """The python blocks of the README with these words."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return [block for block in blocks if words in block]
+
+
+def test_the_program_of_the_notes_uses_a_saved_network(
+    trained, drawn, monkeypatch, capsys, tmp_path
+):
+    (program,) = blocks_of_the_notes("# not in the script: a program of your own")
+    process = trained("TF_Dogs_Cats_Transfer_Learning.py")
+    picture = next((drawn / "cats_and_dogs_filtered" / "validation" / "dogs").iterdir())
+    shutil.copytree(process.outputs, tmp_path / "outputs" / "network")
+    shutil.copy(picture, tmp_path / "found_today.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(program, {})
+    assert re.match(r"(cats|dogs) (0\.[5-9]|1\.0)", capsys.readouterr().out)
+
+
+def test_the_class_weights_of_the_notes_fit_into_lesson_12(run, drawn, tmp_path, monkeypatch):
+    (lines,) = blocks_of_the_notes("# not in the script: pictures of each class")
+    text = small_text("TF_Dogs_Cats_Transfer_Learning.py")
+    start = text.index("    history = head.fit(")
+    end = text.index(".history\n", start) + len(".history\n")
+    shutil.copytree(drawn / "cats_and_dogs_filtered", tmp_path / "data")
+    for picture in sorted((tmp_path / "data" / "train" / "cats").iterdir())[4:]:
+        picture.unlink()
+    given = []
+    fit = tf.keras.Sequential.fit
+    monkeypatch.setattr(tf.keras.Sequential, "fit", lambda model, *arguments, **settings: (
+        given.append(settings.get("class_weight")), fit(model, *arguments, **settings))[1])
+    monkeypatch.setattr(tf.keras.applications, "InceptionV3", small_inception)
+    process = run("TF_Dogs_Cats_Transfer_Learning.py", "--epochs", 1, "--data-dir",
+                  tmp_path / "data", text=text[:start] + lines + text[end:])
+    assert process.code == 0, process.err
+    assert given[0] == pytest.approx({0: 20 / 8, 1: 20 / 32})
 
 
 def test_fine_tuning_changes_the_last_layers_and_no_batch_normalization(load):

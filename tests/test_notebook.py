@@ -1,6 +1,5 @@
 """Lessons in one kernel of a notebook, one after the other, as a learner runs them with %run."""
 
-import os
 import re
 import shutil
 
@@ -43,16 +42,13 @@ def cells(tmp_path_factory, drawn):
     notebook = nbformat.v4.new_notebook()
     for source in sources.values():
         notebook.cells.append(nbformat.v4.new_code_cell(source))
-    environment = dict(os.environ)
-    del environment["MPLBACKEND"]  # the kernel's own choice is what a learner has
-    for name in ["IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"]:
-        environment[name] = str(tmp_path_factory.mktemp(name.lower()))
     client = NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=True,
                             resources={"metadata": {"path": str(folder)}})
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MPLBACKEND")
-        for name, value in environment.items():
-            patch.setenv(name, value)
+        patch.delenv("MPLBACKEND")  # the kernel's own choice is what a learner has
+        for name in ["IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR",
+                     "JUPYTER_RUNTIME_DIR"]:
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         client.execute()
     return dict(zip(sources, notebook.cells))
 

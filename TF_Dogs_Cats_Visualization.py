@@ -156,7 +156,7 @@ def join_maps(maps):
 def add_key(image, axes, low, high):
     """Say beside the axes what the darkest and the brightest color mean."""
     image.set_clim(0, 1)
-    key = plt.colorbar(image, ax=axes, shrink=0.5, ticks=[0, 1])
+    key = plt.colorbar(image, ax=axes, shrink=0.5, ticks=[0, 1], panchor=False)
     key.set_ticklabels([low, high])
 
 

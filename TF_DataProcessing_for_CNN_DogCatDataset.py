@@ -150,7 +150,7 @@ def check_files(files):
 def check_file(file):
     """Return why a file cannot be trained on, or None if it can, and the hash of its bytes."""
     if not is_picture(file):
-        return "no picture that Keras reads, by its name", None
+        return "its name does not end like that of a picture that Keras reads", None
     try:
         open_picture(file)
         return None, hashlib.sha256(file.read_bytes()).hexdigest()

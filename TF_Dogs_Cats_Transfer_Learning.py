@@ -162,6 +162,12 @@ def main(arguments):
     best = max(history["val_accuracy"])
     print(f"Validation accuracy: {before['accuracy']:.3f} before training, {best:.3f} after it.")
 
+    #    Which class is taken for which? A rare class may be missed although accuracy is high.
+    validation_features, validation_labels = validation_data
+    predicted = np.argmax(head.predict(validation_features, verbose=0), axis=1)
+    matrix = tf.math.confusion_matrix(validation_labels, predicted, len(classes)).numpy()
+    draw_confusion_matrix(matrix, classes, output / "confusion_matrix.png")
+
     # 5. Put both parts together, and save one network: pictures in, probabilities out.
     model = tf.keras.Sequential([base, head], name=NAME)
     model.summary()  # only the weights of the head are trainable
@@ -679,6 +685,24 @@ def read_history(file, needed=("accuracy", "loss", "val_accuracy", "val_loss")):
         print(f"{file} cannot be read as the curves of a run, and is left out.")
         return None
     return history
+
+
+def draw_confusion_matrix(matrix, names, file):
+    """Draw the counts [true class, predicted class]; the color is the share of the true class."""
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = max(5, 2.5 + 0.36 * len(names))  # inches
+    figure, axis = plt.subplots(figsize=(side + 1, side))
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the true class", shrink=0.8)
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axis.text(column, row, count, ha="center", va="center", color=color, fontsize=11)
+    longest = max(map(len, names))
+    axis.set_xticks(range(len(names)), names, rotation=60 if longest > 5 else 0, fontsize=12)
+    axis.set_yticks(range(len(names)), names, fontsize=12)
+    axis.set(xlabel="predicted class", ylabel="true class")
+    figure.savefig(file)
 
 
 def save_classes(folder, classes):

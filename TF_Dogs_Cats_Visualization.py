@@ -244,7 +244,6 @@ def set_up(seed, precision=None):
     if precision is None:
         precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
     tf.keras.mixed_precision.set_global_policy(precision)
-    print(f"TensorFlow {tf.__version__} computes in {precision}.")
 
 
 def prepare_figures():

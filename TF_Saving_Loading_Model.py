@@ -202,7 +202,6 @@ def set_up(seed, precision=None):
     if precision is None:
         precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
     tf.keras.mixed_precision.set_global_policy(precision)
-    print(f"TensorFlow {tf.__version__} computes in {precision}.")
 
 
 def prepare_figures():
@@ -228,11 +227,12 @@ def multiplies_bfloat16():
 
 def save_metrics(folder, arguments, seconds, **metrics):
     """Print the metrics, and save them with the arguments of the run as metrics.json."""
-    content = {**metrics, "seconds": seconds, **vars(arguments)}
+    precision = tf.keras.mixed_precision.global_policy().name
+    content = {**metrics, "seconds": seconds, "precision": precision, **vars(arguments)}
     (folder / "metrics.json").write_text(json.dumps(content, indent=2, default=str))
     for name, value in metrics.items():
         print(f"{name.replace('_', ' ')}: {value:.4f}")
-    print(f"The training took {seconds:.0f} s. All results are in {folder}.")
+    print(f"The training took {seconds:.0f} s, in {precision}. All results are in {folder}.")
 
 
 def positive(text):

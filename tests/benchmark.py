@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import record
+
 ROOT = Path(__file__).parent.parent
 COURSE = {  # flags of the course's way, and its optimizer where that is another one
     "TF_fashion_mnist.py": (["--batch-size", "32"], None),
@@ -131,15 +133,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lesson", choices=COURSE)
-    parser.add_argument("arguments", nargs="*", help="for the lesson, after --")
     parser.add_argument("--course", action="store_true", help="only train as the course does")
     parser.add_argument("--machine", default="", help="a few words on it, for results.csv")
-    line = parser.parse_args()
+    own, arguments = record.split_command_line()
+    line = parser.parse_args(own)
     if line.course:
-        run_as_the_course_does(line.lesson, line.arguments)
+        run_as_the_course_does(line.lesson, arguments)
     else:
-        import record
-
-        compare(line.lesson, line.arguments,
+        compare(line.lesson, arguments,
                 lambda way, folder: record.add_run(line.lesson, folder, way, pair="1",
                                                    machine=line.machine))

@@ -117,23 +117,36 @@ def span(numbers, unit=""):
     return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
 
 
+def seconds_of_pair(rows, script):
+    """Return the seconds of the two trainings that ran in turns, {way: seconds}."""
+    return {row["way"]: float(row["seconds"]) for row in rows
+            if row["script"] == script and row["pair"]}
+
+
 def ratio(rows, script):
     """Return how many times as long the course's way took, in the pair that ran in turns."""
-    seconds = {row["way"]: float(row["seconds"]) for row in rows
-               if row["script"] == script and row["pair"]}
+    seconds = seconds_of_pair(rows, script)
     if len(seconds) < 2:
         return "-"
     return f"{seconds['course'] / seconds['default']:.1f}"
+
+
+def duration(rows, script):
+    """Return the seconds of a training, alone on the machine: that of the pair, or those timed."""
+    pair = seconds_of_pair(rows, script)
+    timed = [float(row["seconds"]) for row in select(rows, script, "default") if row["seconds"]]
+    if "default" in pair:
+        timed = [pair["default"]]
+    return span([round(number) for number in timed], " s") if timed else "-"
 
 
 def summary(found):
     """Return in words the result of some runs."""
     values = [float(row["value"]) for row in found]
     epochs = span([int(row["epochs"]) for row in found])
-    seconds = span([round(float(row["seconds"])) for row in found], " s")
     seeds = f", {len(found)} seeds" if len(found) > 1 else ""
     measure = found[0]["measure"].replace("_", " ")
-    return f"{measure} {spread(values)} in {epochs} epochs{seeds}. The training took {seconds}."
+    return f"{measure} {spread(values)} in {epochs} epochs{seeds}."
 
 
 def describe(rows, script):
@@ -142,6 +155,8 @@ def describe(rows, script):
     if not default:
         return "*Expect:* not recorded yet."
     text = f"*Expect:* {summary(default)}"
+    if duration(rows, script) != "-":
+        text += f" The training took {duration(rows, script)}."
     augmented = select(rows, script, "augment")
     if augmented:
         text += f" With `--augment`: {summary(augmented)}"
@@ -159,15 +174,15 @@ def table(rows):
         if not found:
             continue
         times = ratio(rows, script)
-        memory = max((row["memory_gb"] for row in found), default="")
-        disk = max((int(row["output_mb"] or 0) for row in found), default=0)
+        memory = max(row["memory_gb"] for row in found)
+        disk = max(int(row["output_mb"] or 0) for row in found)
         cells = [
             title,
             found[0]["measure"].replace("_accuracy", "").replace("_", " "),
             spread([float(row["value"]) for row in found]),
             course,
             span([int(row["epochs"]) for row in found]),
-            span([round(float(row["seconds"])) for row in found], " s"),
+            duration(rows, script),
             times if times == "-" else f"{times} times as long",
             f"{memory} GB" if memory else "-",
             f"{megabytes + disk} MB",
@@ -188,6 +203,14 @@ def render(readme, rows):
     return re.sub(pattern, write, readme, flags=re.DOTALL)
 
 
+def split_command_line():
+    """Return the arguments before and after --."""
+    if "--" not in sys.argv:
+        return sys.argv[1:], []
+    place = sys.argv.index("--")
+    return sys.argv[1:place], sys.argv[place + 1:]
+
+
 def write_readme(rows):
     file = ROOT / "README.md"
     file.write_text(render(file.read_text(encoding="utf-8"), rows), encoding="utf-8")
@@ -197,11 +220,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("script", nargs="?", choices=LESSONS)
-    parser.add_argument("arguments", nargs="*", help="for the lesson, after --")
     parser.add_argument("--machine", default="", help="a few words on it")
     parser.add_argument("--data", default="complete", help="complete, a part, copies, ...")
-    line = parser.parse_args()
+    own, arguments = split_command_line()
+    line = parser.parse_args(own)
     if line.script:
-        run_lesson(line.script, line.arguments, line.machine, line.data)
+        run_lesson(line.script, arguments, line.machine, line.data)
     else:
         write_readme(read_table())

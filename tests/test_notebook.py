@@ -68,7 +68,7 @@ def text_of(cell):
 
 
 @pytest.mark.parametrize("name, count", [
-    ("lesson 1", 1), ("lesson 8", 2), ("lesson 12", 3), ("lesson 1 again", 1)])
+    ("lesson 1", 1), ("lesson 8", 2), ("lesson 12", 4), ("lesson 1 again", 1)])
 def test_the_figures_appear_below_their_cell(name, count, cells):
     assert count_figures(cells[name]) == count, text_of(cells[name])
 

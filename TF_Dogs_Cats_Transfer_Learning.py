@@ -41,7 +41,7 @@ from pathlib import Path
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
 os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions on every processor
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions, if there are any
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
     del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
@@ -105,7 +105,7 @@ def build_head(feature_count, class_count, dropout):
 
 def main(arguments):
     output = arguments.output_dir
-    set_up(arguments.seed, precision="float32")  # 16 bits would not make InceptionV3 faster
+    set_up(arguments.seed, precision="float32")  # a CPU would gain nothing from 16 bits here
     if arguments.predict:
         predict(arguments.predict, output, load_picture)
         return
@@ -159,7 +159,7 @@ def main(arguments):
                        batch_size=arguments.batch_size, epochs=arguments.epochs,
                        callbacks=[stop_early, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
-    best = max(history["val_accuracy"])
+    best = max(history["val_accuracy"])  # flatters a little: these pictures have chosen the epoch
     print(f"Validation accuracy: {before['accuracy']:.3f} before training, {best:.3f} after it.")
 
     #    Which class is taken for which? A rare class may be missed although accuracy is high.

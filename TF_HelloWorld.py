@@ -29,7 +29,7 @@ from pathlib import Path
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
 os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions on every processor
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions, if there are any
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
     del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
@@ -108,6 +108,7 @@ def draw_result(losses, y, weight, bias, file):
     """Draw the loss by epoch, and the line that the neuron has found beside its six points."""
     figure, (left, right) = plt.subplots(1, 2)
     left.semilogy(losses)
+    left.yaxis.set_major_formatter("{x:g}")  # 0.01, not a power of ten
     left.set(title="The loss falls, step by step",
              xlabel="epoch",
              ylabel="mean squared error (logarithmic)")

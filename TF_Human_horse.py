@@ -36,7 +36,7 @@ from pathlib import Path
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
 os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions on every processor
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions, if there are any
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
     del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
@@ -154,7 +154,7 @@ def main(arguments):
     #    pictures by heart. Validation accuracy says what it has understood. It flatters a little,
     #    as it has chosen the epoch.
     save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))
-    draw_curves({"horses or humans": history}, output / "curves.png")
+    draw_curves({" or ".join(classes): history}, output / "curves.png")
 
     # 6. Look at the mistakes: would you have expected them?
     best = tf.keras.models.load_model(output / "model.keras")
@@ -541,7 +541,7 @@ def draw_curves(histories, file, star="best validation accuracy"):
                 epochs = np.arange(1, len(history[metric]) + 1)
                 axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
                 drawn.extend(history[metric])
-            if f"val_{metric}" in history:  # some lessons have no validation pictures
+            if f"val_{metric}" in history and "val_loss" in history:  # where measured
                 validation = history[f"val_{metric}"]
                 if star == "lowest validation loss":
                     kept = np.argmin(history["val_loss"])
@@ -676,7 +676,7 @@ def parse_arguments():
                         help="pictures in each step (%(default)s)")
     parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
     parser.add_argument("--data-dir", type=path,
-                        help="your own folder with horse-or-human and validation-horse-or-human")
+                        help="your own folder with train and validation, or with those of the download")
     parser.add_argument("--output-dir", type=path, default=Path("outputs", NAME),
                         help="for the results (%(default)s)")
     parser.add_argument("--predict", type=path, nargs="+", metavar="FILE",

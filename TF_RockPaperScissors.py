@@ -38,7 +38,7 @@ from pathlib import Path
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
 os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions on every processor
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions, if there are any
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
     del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
@@ -150,7 +150,7 @@ def main(arguments):
                         callbacks=[save_best, save_names, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
     save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))
-    draw_curves({"rock, paper, scissors": history}, output / "curves.png")
+    draw_curves({", ".join(classes): history}, output / "curves.png")
 
     # 5. Look behind the accuracy: which class is taken for which? The most probable class counts.
     best = tf.keras.models.load_model(output / "model.keras")
@@ -529,7 +529,7 @@ def draw_curves(histories, file, star="best validation accuracy"):
                 epochs = np.arange(1, len(history[metric]) + 1)
                 axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
                 drawn.extend(history[metric])
-            if f"val_{metric}" in history:  # some lessons have no validation pictures
+            if f"val_{metric}" in history and "val_loss" in history:  # where measured
                 validation = history[f"val_{metric}"]
                 if star == "lowest validation loss":
                     kept = np.argmin(history["val_loss"])

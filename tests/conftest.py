@@ -28,6 +28,8 @@ os.environ.update(
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-")  # an empty cache
 os.environ["no_proxy"] = "127.0.0.1"
 
+import matplotlib.pyplot as plt
+import matplotlib.text
 import pytest
 import tensorflow as tf
 from draw_data import draw_everything
@@ -55,11 +57,10 @@ def drawn(tmp_path_factory) -> Path:
 
 
 def run_script(script: str, *arguments, folder: Path, text: str | None = None) -> SimpleNamespace:
-    """Run a lesson, copied alone into `folder`, or `text` in its place, from its first line to its
-    last.
+    """Run a lesson, copied alone into `folder`, or `text` in its place, as a learner would.
 
-    Returns its exit code, what it printed, and its folders. It runs in this process: TensorFlow is
-    imported already.
+    Returns its exit code, what it printed, the texts in its figures, and its folders. It runs in
+    this process: TensorFlow is imported already.
     """
     if text or not (folder / script).exists():
         (folder / script).write_text(
@@ -75,14 +76,19 @@ def run_script(script: str, *arguments, folder: Path, text: str | None = None) -
         code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
         err.write(f"{stop.code}\n" if isinstance(stop.code, str) else "")
     finally:
+        texts = []
+        for number in plt.get_fignums():
+            for text in plt.figure(number).findobj(matplotlib.text.Text):
+                texts.append(text.get_text())
         os.chdir(old[0])
         sys.argv = old[1]
         tf.keras.mixed_precision.set_global_policy("float32")
-        sys.modules["matplotlib.pyplot"].close("all")
+        plt.close("all")
     return SimpleNamespace(
         code=code,
         out=out.getvalue(),
         err=err.getvalue(),
+        texts=texts,
         folder=folder,
         outputs=folder / "outputs" / Path(script).stem,
     )

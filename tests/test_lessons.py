@@ -111,6 +111,7 @@ def test_lesson_learns_and_leaves_what_it_promises(script, trained):
     assert process.code == 0 and "Warning" not in process.err, process.err
     for name in figures:
         check_figure(process.outputs / name)
+    assert not [text for text in process.texts if "mathdefault" in text]  # as of a log axis
     metrics = metrics_of(process)
     assert metrics["seconds"] > 0 and metrics["seed"] == 1
     for name, floor in floors.items():
@@ -156,6 +157,7 @@ def test_saved_models_are_the_same_in_every_format(run):
     ):
         assert word in process.out, word
     check_figure(process.outputs / "loss.png")
+    assert not [text for text in process.texts if "mathdefault" in text]
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")

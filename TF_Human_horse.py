@@ -676,7 +676,8 @@ def parse_arguments():
                         help="pictures in each step (%(default)s)")
     parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
     parser.add_argument("--data-dir", type=path,
-                        help="your own folder with train and validation, or with those of the download")
+                        help="your own folder with train and validation, or with horse-or-human "
+                             "and validation-horse-or-human")
     parser.add_argument("--output-dir", type=path, default=Path("outputs", NAME),
                         help="for the results (%(default)s)")
     parser.add_argument("--predict", type=path, nargs="+", metavar="FILE",

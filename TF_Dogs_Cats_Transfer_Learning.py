@@ -136,9 +136,9 @@ def main(arguments):
     print(f"features, their means:  {features.shape}")
     print(f"probabilities:          {probabilities.shape}")
 
-    # 3. Compute the features of every picture. A frozen base always finds the same in the same
-    #    picture, so it is used once, before the training, and not in each epoch. The training
-    #    pictures are augmented: each of them comes in VARIANTS variants.
+    # 3. Compute the features of every picture. A frozen base always computes the same features for
+    #    the same picture, so it is used once, before the training, and not in each epoch. Each
+    #    training picture is augmented VARIANTS times, and these variants are used in every epoch.
     start = time.perf_counter()
     features, labels = extract_features(base, training, passes=VARIANTS)
     validation_data = extract_features(base, validation, passes=1)

@@ -65,6 +65,7 @@ def run_as_the_course_does(script, arguments):
     lesson.keep_in_memory = lambda flow: flow
     lesson.make_batches = lambda pictures, labels, flow: flow
     lesson.multiplies_bfloat16 = lambda: False
+    lesson.draw_curves = lambda *_: sys.exit()  # what follows would iterate over endless flows
     if script == "TF_Dogs_Cats_Transfer_Learning.py":
         train_through_the_base(lesson)
     else:

@@ -249,6 +249,7 @@ def draw_learning_curve(features, labels, validation_data, dropout, file):
              xlabel="training pictures of each class",
              ylabel="validation accuracy")
     axis.set_xticks(counts, counts)
+    axis.minorticks_off()
     figure.savefig(file)
 
 

@@ -36,6 +36,7 @@ if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from matplotlib.ticker import LogFormatter
 from tensorflow.keras import layers
 
 NAME = "TF_HelloWorld"  # of this lesson, and of its network
@@ -109,6 +110,7 @@ def draw_result(losses, y, weight, bias, file):
     figure, (left, right) = plt.subplots(1, 2)
     left.semilogy(losses)
     left.yaxis.set_major_formatter("{x:g}")  # 0.01, not a power of ten
+    left.yaxis.set_minor_formatter(LogFormatter())
     left.set(title="The loss falls, step by step",
              xlabel="epoch",
              ylabel="mean squared error (logarithmic)")

@@ -36,6 +36,7 @@ import h5py
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from matplotlib.ticker import LogFormatter
 from tensorflow.keras import layers
 
 NAME = "TF_Saving_Loading_Model"  # of this lesson, and of its network
@@ -177,7 +178,8 @@ def draw_losses(losses, resumed_losses, file):
                   label="resumed from a checkpoint")
     axis.set(title="As if nothing had happened", xlabel="epoch", ylabel="loss (logarithmic)")
     axis.yaxis.set_major_formatter("{x:g}")  # 0.1, not a power of ten
-    axis.yaxis.set_minor_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(LogFormatter())
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend()
     figure.savefig(file)
 

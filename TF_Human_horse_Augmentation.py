@@ -9,7 +9,7 @@ and validation?
   python TF_Human_horse_Augmentation.py                   # the same network, augmented pictures
   python TF_Human_horse_Augmentation.py --predict me.jpg  # classify your own picture
 
-Expect it to be right about six of seven validation pictures, after two to nine minutes on a two-
+Expect it to be right about seven of eight validation pictures, after two to nine minutes on a two-
 core CPU: on these pictures, not more than lesson 5 reaches. The first run downloads 161 MB. The
 pictures were rendered by Laurence Moroney.
 """

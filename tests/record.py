@@ -118,6 +118,11 @@ def spread(values):
     return f"{short(mean(values))} ({short(min(values))} to {short(max(values))})"
 
 
+def count_runs(found):
+    """Return how many runs there are, as words for the table."""
+    return f", {len(found)} runs" if len(found) > 1 else ", 1 run"
+
+
 def span(numbers, unit=""):
     low, high = min(numbers), max(numbers)
     return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
@@ -193,7 +198,7 @@ def table(rows):
         cells = [
             title,
             found[0]["measure"].replace("_accuracy", "").replace("_", " "),
-            spread([float(row["value"]) for row in found]),
+            spread([float(row["value"]) for row in found]) + count_runs(found),
             course,
             span([int(row["epochs"]) for row in found]),
             duration(rows, script),

@@ -36,7 +36,7 @@ from pathlib import Path
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
 os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions, if there are any
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
     del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
@@ -45,7 +45,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-NAME = "TF_DataProcessing_for_CNN_DogCatDataset"  # of this lesson, and of its network
+NAME = "TF_DataProcessing_for_CNN_DogCatDataset"  # of this lesson
 URLS = [
     "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/"
     "kagglecatsanddogs_5340.zip",
@@ -76,7 +76,7 @@ def main(arguments):
     for file, reason in left_out.items():
         print(f"Left out: {file}: {reason}")
 
-    # 3. Divide each class by itself, so that both parts have the same mixture.
+    # 3. Divide each class separately, so that both parts have the same mixture.
     new_names = PET_NAMES if set(files) == set(PET_NAMES) else {}
     sources = {}  # the new place of each picture: its original
     for name, pictures in usable.items():
@@ -110,15 +110,6 @@ def main(arguments):
             print(f"{len(find_pictures(folder))} pictures in {folder}")
     draw_some(output / "training", classes, output / "pictures.png")
     plt.show()
-
-
-def list_files(folder):
-    """Return all files in `folder` and its subfolders, sorted, except hidden ones."""
-    files = []
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and not any(map(is_hidden, file.relative_to(folder).parts)):
-            files.append(file)
-    return files
 
 
 def check_files(files):
@@ -319,13 +310,20 @@ def is_picture(file):
     return file.suffix.lower() in [".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff"]
 
 
+def list_files(folder):
+    """Return all files in `folder` and its subfolders, sorted, except hidden ones."""
+    files = []
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not any(map(is_hidden, file.relative_to(folder).parts)):
+            files.append(file)
+    return files
+
+
 def find_pictures(folder):
     """Return the pictures in `folder` and its subfolders, sorted, and say what is left out."""
     pictures = []
     skipped = []
-    for file in sorted(folder.rglob("*")):
-        if file.is_dir() or any(map(is_hidden, file.relative_to(folder).parts)):
-            continue
+    for file in list_files(folder):
         if is_picture(file):
             pictures.append(file)
         else:

@@ -30,7 +30,7 @@ from pathlib import Path
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
 os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions, if there are any
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
     del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
@@ -40,7 +40,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tensorflow.keras import layers
 
-NAME = "TF_Dogs_Cats_Visualization"  # of this lesson, and of its network
+NAME = "TF_Dogs_Cats_Visualization"  # of this lesson
 RESCALE = 1 / 255  # turns bytes, 0 to 255, into 0 to 1, as in the training of these networks
 COLUMNS = 16  # filters of each layer that the figure shows
 
@@ -287,13 +287,20 @@ def is_picture(file):
     return file.suffix.lower() in [".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff"]
 
 
+def list_files(folder):
+    """Return all files in `folder` and its subfolders, sorted, except hidden ones."""
+    files = []
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not any(map(is_hidden, file.relative_to(folder).parts)):
+            files.append(file)
+    return files
+
+
 def find_pictures(folder):
     """Return the pictures in `folder` and its subfolders, sorted, and say what is left out."""
     pictures = []
     skipped = []
-    for file in sorted(folder.rglob("*")):
-        if file.is_dir() or any(map(is_hidden, file.relative_to(folder).parts)):
-            continue
+    for file in list_files(folder):
         if is_picture(file):
             pictures.append(file)
         else:

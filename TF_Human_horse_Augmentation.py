@@ -35,7 +35,7 @@ from pathlib import Path
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
 os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions, if there are any
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
     del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
@@ -46,7 +46,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tensorflow.keras import layers
 from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
-NAME = "TF_Human_horse_Augmentation"  # of this lesson, and of its network
+NAME = "TF_Human_horse_Augmentation"  # of this lesson
 TRAINING_URLS = [  # the first address that answers is used
     "https://storage.googleapis.com/learning-datasets/horse-or-human.zip",
     "https://storage.googleapis.com/download.tensorflow.org/data/horse-or-human.zip",
@@ -295,13 +295,20 @@ def is_picture(file):
     return file.suffix.lower() in [".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff"]
 
 
+def list_files(folder):
+    """Return all files in `folder` and its subfolders, sorted, except hidden ones."""
+    files = []
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not any(map(is_hidden, file.relative_to(folder).parts)):
+            files.append(file)
+    return files
+
+
 def find_pictures(folder):
     """Return the pictures in `folder` and its subfolders, sorted, and say what is left out."""
     pictures = []
     skipped = []
-    for file in sorted(folder.rglob("*")):
-        if file.is_dir() or any(map(is_hidden, file.relative_to(folder).parts)):
-            continue
+    for file in list_files(folder):
         if is_picture(file):
             pictures.append(file)
         else:

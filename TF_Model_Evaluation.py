@@ -31,7 +31,7 @@ from pathlib import Path
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
 os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions, if there are any
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
     del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
@@ -40,7 +40,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.keras import layers
 
-NAME = "TF_Model_Evaluation"  # of this lesson, and of its network
+NAME = "TF_Model_Evaluation"  # of this lesson
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
            "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]  # labels 0 to 9
 TRAINING = 10_000  # of the 60,000 pictures: with few to learn from, overfitting shows soon

@@ -29,7 +29,7 @@ from pathlib import Path
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
 os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions, if there are any
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
     del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
@@ -39,7 +39,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tensorflow.keras import layers
 
-NAME = "TF_hand_writing_recognition"  # of this lesson, and of its network
+NAME = "TF_hand_writing_recognition"  # of this lesson
 CLASSES = list("0123456789")
 RESCALE = 1 / 255  # turns bytes, 0 to 255, into 0 to 1: networks learn badly from large numbers
 

@@ -31,7 +31,7 @@ from pathlib import Path
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
 os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast convolutions, if there are any
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
     del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
 
@@ -42,7 +42,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tensorflow.keras import layers
 from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
-NAME = "TF_sign_language"  # of this lesson, and of its network
+NAME = "TF_sign_language"  # of this lesson
 DATASET = "datamunge/sign-language-mnist/versions/1"  # owner, name, version: the same for everybody
 FILES = ["sign_mnist_train.csv", "sign_mnist_test.csv"]
 CLASSES = list("ABCDEFGHIJKLMNOPQRSTUVWXY")  # labels 0 to 24; label 9, the J, never occurs

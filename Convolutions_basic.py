@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
-    del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
+    del os.environ["MPLBACKEND"]  # set by a notebook, and of use only inside it
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -142,7 +142,8 @@ def draw_pictures(pictures, title, file):
     figure.savefig(file)
 
 
-# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# The lesson ends here. What follows sets up TensorFlow, gets the data, draws and saves the results.
+# It is the same, to the letter, in every lesson, and need not be read to understand this one.
 # --------------------------------------------------------------------------------------------------
 
 
@@ -224,8 +225,3 @@ if __name__ == "__main__":
         sys.exit("Stopped.")
     except OSError as error:  # a file that is no picture, a full disk, a protected folder
         sys.exit(str(error))
-    except RuntimeError as error:
-        if "NaN or Inf loss" not in str(error):  # what TerminateOnNaN says
-            raise
-        sys.exit("The loss is no longer a number: the steps of the training are too large. Use a "
-                 "smaller learning rate.")

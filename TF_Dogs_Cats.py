@@ -37,7 +37,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
-    del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
+    del os.environ["MPLBACKEND"]  # set by a notebook, and of use only inside it
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -84,6 +84,7 @@ def build_model():
 def main(arguments):
     output = arguments.output_dir
     set_up(arguments.seed)
+    choose_precision()  # 16-bit numbers where the machine is faster with them, else 32
     if arguments.predict:
         predict(arguments.predict, output, load_picture, CLASSES)
         return
@@ -127,10 +128,10 @@ def main(arguments):
         output / "model.keras", monitor="val_accuracy", mode="max", save_best_only=True)
     save_names = SaveClasses(output, CLASSES)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
-    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # not a number
+    stop_on_nan = StopOnNaN()  # not a number: then the steps were too large
     start = time.perf_counter()
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs,
-                        shuffle=False,  # `keep_in_memory` has done it
+                        shuffle=False,  # the batches are shuffled already
                         callbacks=[save_best, save_names, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
 
@@ -159,14 +160,15 @@ def describe(history):
     return text + "Validation loss has not risen much: no clear overfitting."
 
 
-# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# The lesson ends here. What follows sets up TensorFlow, gets the data, draws and saves the results.
+# It is the same, to the letter, in every lesson, and need not be read to understand this one.
 # --------------------------------------------------------------------------------------------------
 
 
-def set_up(seed, precision=None):
+def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    precision: "float32" or "mixed_bfloat16"; by default, the machine decides.
+    All layers compute in 32 bits, unless `choose_precision` follows.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):
@@ -178,9 +180,7 @@ def set_up(seed, precision=None):
     tf.keras.config.set_image_data_format("channels_last")
     tf.keras.config.set_floatx("float32")
     tf.keras.utils.set_random_seed(seed)
-    if precision is None:
-        precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
-    tf.keras.mixed_precision.set_global_policy(precision)
+    tf.keras.mixed_precision.set_global_policy("float32")
 
 
 def prepare_figures():
@@ -189,6 +189,12 @@ def prepare_figures():
     plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
+
+
+def choose_precision():
+    """Let the layers compute in 16 bits (bfloat16), if the machine is faster with them."""
+    if multiplies_bfloat16():
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
 
 
 def multiplies_bfloat16():
@@ -258,7 +264,8 @@ def find_folders(data, training="train", validation="validation"):
         if (data / first).is_dir() and (data / second).is_dir():
             return data / first, data / second
     sys.exit(f"{data} needs two folders, {training} and {validation}, each with a folder for every "
-             "class. If it is an unfinished download, delete it, and run the lesson again.")
+             "class. Lesson 10 makes them from pictures of your own. If it is an unfinished "
+             "download, delete it, and run the lesson again.")
 
 
 def is_hidden(name):
@@ -512,8 +519,8 @@ def draw_curves(histories, file, star="best validation accuracy"):
         drawn = []
         for number, (name, history) in enumerate(histories.items()):
             color = f"C{number}"
+            epochs = np.arange(1, len(history["loss"]) + 1)
             if metric in history:  # lessons 1 and 7 measure no accuracy
-                epochs = np.arange(1, len(history[metric]) + 1)
                 axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
                 drawn.extend(history[metric])
             if f"val_{metric}" in history and "val_loss" in history:  # where measured
@@ -537,7 +544,7 @@ def draw_curves(histories, file, star="best validation accuracy"):
 
 
 def read_history(file, needed=("accuracy", "loss", "val_accuracy", "val_loss")):
-    """Return the curves in a run's history.csv, {name: list of numbers}, or None, and say why."""
+    """Return the curves in a run's history.csv, {name: list of numbers}, or None without any."""
     if not file.exists():
         return None
     history = {}
@@ -557,6 +564,15 @@ def read_history(file, needed=("accuracy", "loss", "val_accuracy", "val_loss")):
         print(f"{file} cannot be read as the curves of a run, and is left out.")
         return None
     return history
+
+
+class StopOnNaN(tf.keras.callbacks.Callback):
+    """Ends the run when the loss is no longer a number, and before the network is saved."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            sys.exit("The loss is no longer a number: the steps of the training are too large. Use "
+                     "a smaller learning rate.")
 
 
 class SaveClasses(tf.keras.callbacks.Callback):
@@ -589,8 +605,6 @@ def read_classes(folder, model):
 
 def load_network(file):
     """Return the network that was saved in `file`."""
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
     try:
         return tf.keras.models.load_model(file)
     except Exception as error:
@@ -602,7 +616,10 @@ def predict(files, folder, load, expected_classes=None):
 
     load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
     """
-    model = load_network(folder / "model.keras")
+    file = folder / "model.keras"
+    if not file.exists():
+        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
+    model = load_network(file)
     if model.name != NAME:
         sys.exit(f"The network in {folder} is one of {model.name}, not of {NAME}. Name another "
                  "folder with --output-dir.")
@@ -674,8 +691,3 @@ if __name__ == "__main__":
         sys.exit("Stopped.")
     except OSError as error:  # a file that is no picture, a full disk, a protected folder
         sys.exit(str(error))
-    except RuntimeError as error:
-        if "NaN or Inf loss" not in str(error):  # what TerminateOnNaN says
-            raise
-        sys.exit("The loss is no longer a number: the steps of the training are too large. Use a "
-                 "smaller learning rate.")

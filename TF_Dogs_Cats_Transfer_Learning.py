@@ -43,7 +43,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
-    del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
+    del os.environ["MPLBACKEND"]  # set by a notebook, and of use only inside it
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -59,6 +59,7 @@ URLS = [  # the first address that answers is used
 ]
 IMAGE_SIZE = (150, 150)  # height and width in pixels
 RESCALE = 1 / 255  # turns bytes, 0 to 255, into numbers from 0 to 1
+LEARNING_RATE = 3e-4  # of the head
 LAST_LAYER = "mixed8"  # what we keep of InceptionV3: later layers are specialised in ImageNet
 FROZEN_UP_TO = "mixed6"  # what --fine-tune leaves as it is
 VARIANTS = 2  # augmented variants of each training picture
@@ -98,20 +99,21 @@ def build_head(feature_count, class_count, dropout):
     return tf.keras.Sequential([
         layers.Input((feature_count,)),
         layers.Dense(1024, activation="relu"),  # combines what InceptionV3 has found
-        layers.Dropout(dropout),  # zeroes a random share of the 1024 in each step of the training
+        layers.Dropout(dropout),  # zeroes some of the 1024 in each step: it is harder to memorise
         layers.Dense(class_count, activation="softmax"),  # a probability for each of your classes
     ], name="head")
 
 
 def main(arguments):
     output = arguments.output_dir
-    set_up(arguments.seed, precision="float32")  # a CPU would gain nothing from 16 bits here
+    set_up(arguments.seed)
     if arguments.predict:
         predict(arguments.predict, output, load_picture)
         return
     output.mkdir(parents=True, exist_ok=True)
 
-    # 1. Find and read the pictures, as in lesson 8. But here the folders name the classes.
+    # 1. Find and read the pictures, as in lesson 8: a flow says what to read and how to change it,
+    #    and `keep_in_memory` does so, reading each file once. Here the folders name the classes.
     train_folder, validation_folder = find_folders(arguments.data_dir or download(URLS))
     classes = list_classes(train_folder)
     train_flow = ImageDataGenerator(rescale=RESCALE, **AUGMENTATION).flow_from_directory(
@@ -129,16 +131,17 @@ def main(arguments):
     #    head on it, for our classes. See what becomes of one batch on its way through both.
     base = build_base(str(arguments.weights or "imagenet"))
     head = build_head(base.output_shape[1], len(classes), arguments.dropout)
-    features = base(pictures)
-    probabilities = head(features)
+    batch_features = base(pictures)
+    probabilities = head(batch_features)
     print(f"A batch of pictures:    {pictures.shape}")
     print(f"the maps of {LAST_LAYER}:     {base.get_layer(LAST_LAYER).output.shape}")
-    print(f"features, their means:  {features.shape}")
+    print(f"features, their means:  {batch_features.shape}")
     print(f"probabilities:          {probabilities.shape}")
 
     # 3. Compute the features of every picture. A frozen base always computes the same features for
     #    the same picture, so it is used once, before the training, and not in each epoch. Each
-    #    training picture is augmented VARIANTS times, and these variants are used in every epoch.
+    #    training picture is augmented VARIANTS times, and these variants are used in every epoch:
+    #    new ones would have to go through the base again.
     start = time.perf_counter()
     features, labels = extract_features(base, training, passes=VARIANTS)
     validation_data = extract_features(base, validation, passes=1)
@@ -147,14 +150,14 @@ def main(arguments):
     #    have brought nothing, and go back to the best weights.
     head.compile(
         loss="sparse_categorical_crossentropy",  # for labels 0, 1, 2, ...
-        optimizer=tf.keras.optimizers.Adam(learning_rate=3e-4),
+        optimizer=tf.keras.optimizers.Adam(LEARNING_RATE),
         metrics=["accuracy"],
     )
     before = head.evaluate(*validation_data, verbose=0, return_dict=True)
     stop_early = tf.keras.callbacks.EarlyStopping(
         monitor="val_accuracy", mode="max", patience=10, restore_best_weights=True)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
-    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # not a number
+    stop_on_nan = StopOnNaN()  # not a number: then the steps were too large
     history = head.fit(features, labels, validation_data=validation_data,
                        batch_size=arguments.batch_size, epochs=arguments.epochs,
                        callbacks=[stop_early, save_curves, stop_on_nan]).history
@@ -174,14 +177,16 @@ def main(arguments):
     model.save(output / "model.keras")
     save_classes(output, classes)
 
-    # 6. How many pictures does it take? Train other heads on a few of them, in their first variant.
+    # 6. How many pictures does it take? Train other heads on a few of them, in their first variant:
+    #    the first pass through the pictures has made one of each.
     count = len(labels) // VARIANTS
     draw_learning_curve(features[:count], labels[:count], validation_data, arguments.dropout,
                         output / "learning_curve.png")
 
     # 7. Fine-tune, if asked to: let training change the last layers of the base, too, a little.
     #    Only now: an untrained head makes large mistakes, and its first steps would have spoiled
-    #    what the base has learned.
+    #    what the base has learned. `model` consists of this base and this head, so both go on
+    #    learning.
     fine_tuning = None
     if arguments.fine_tune:
         unfreeze(base)
@@ -194,7 +199,7 @@ def main(arguments):
             output / "model.keras", monitor="val_accuracy", mode="max", save_best_only=True,
             initial_value_threshold=best)
         fine_tuning = model.fit(training, validation_data=validation, epochs=arguments.fine_tune,
-                                shuffle=False,  # `keep_in_memory` has done it
+                                shuffle=False,  # the batches are shuffled already
                                 callbacks=[save_better, stop_on_nan]).history
         after = max(fine_tuning["val_accuracy"])
         print(f"Validation accuracy: {best:.3f} before fine-tuning, {after:.3f} after it.")
@@ -267,10 +272,10 @@ def measure_head(features, labels, validation_data, dropout):
     """Train another head on these features, and return its validation accuracy."""
     head = build_head(features.shape[1], len(np.unique(labels)), dropout)
     head.compile(loss="sparse_categorical_crossentropy",
-                 optimizer=tf.keras.optimizers.Adam(learning_rate=3e-4), metrics=["accuracy"])
+                 optimizer=tf.keras.optimizers.Adam(LEARNING_RATE), metrics=["accuracy"])
     examples = tf.data.Dataset.from_tensor_slices((features, labels)).shuffle(len(labels))
-    batches = examples.repeat().batch(20)  # however few they are, each head takes 200 steps
-    head.fit(batches, steps_per_epoch=200, shuffle=False, verbose=0)
+    batches = examples.repeat().batch(20)  # however few they are, each head takes 100 steps
+    head.fit(batches, steps_per_epoch=100, shuffle=False, verbose=0)
     return head.evaluate(*validation_data, verbose=0, return_dict=True)["accuracy"]
 
 
@@ -280,11 +285,10 @@ def unfreeze(base):
     BatchNormalization holds averages over all of ImageNet, which a few pictures would spoil.
     """
     base.trainable = True
-    after = False
-    for layer in base.layers:
-        layer.trainable = after and not isinstance(layer, layers.BatchNormalization)
-        if layer.name == FROZEN_UP_TO:
-            after = True
+    last_frozen = base.layers.index(base.get_layer(FROZEN_UP_TO))
+    for number, layer in enumerate(base.layers):
+        is_normalization = isinstance(layer, layers.BatchNormalization)
+        layer.trainable = number > last_frozen and not is_normalization
 
 
 def draw_stages(before, history, fine_tuning, lesson_8, file):
@@ -315,14 +319,15 @@ def draw_stages(before, history, fine_tuning, lesson_8, file):
     figure.savefig(file)
 
 
-# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# The lesson ends here. What follows sets up TensorFlow, gets the data, draws and saves the results.
+# It is the same, to the letter, in every lesson, and need not be read to understand this one.
 # --------------------------------------------------------------------------------------------------
 
 
-def set_up(seed, precision=None):
+def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    precision: "float32" or "mixed_bfloat16"; by default, the machine decides.
+    All layers compute in 32 bits, unless `choose_precision` follows.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):
@@ -334,9 +339,7 @@ def set_up(seed, precision=None):
     tf.keras.config.set_image_data_format("channels_last")
     tf.keras.config.set_floatx("float32")
     tf.keras.utils.set_random_seed(seed)
-    if precision is None:
-        precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
-    tf.keras.mixed_precision.set_global_policy(precision)
+    tf.keras.mixed_precision.set_global_policy("float32")
 
 
 def prepare_figures():
@@ -345,19 +348,6 @@ def prepare_figures():
     plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
-
-
-def multiplies_bfloat16():
-    """Return whether the GPUs, or else the processor, have instructions for 16-bit numbers."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        for gpu in gpus:
-            details = tf.config.experimental.get_device_details(gpu)
-            if details.get("compute_capability", (0, 0)) < (8, 0):
-                return False
-        return True
-    cpu = Path("/proc/cpuinfo")  # on Linux
-    return cpu.exists() and "bf16" in cpu.read_text()
 
 
 def download(urls, sha256=None):
@@ -414,7 +404,8 @@ def find_folders(data, training="train", validation="validation"):
         if (data / first).is_dir() and (data / second).is_dir():
             return data / first, data / second
     sys.exit(f"{data} needs two folders, {training} and {validation}, each with a folder for every "
-             "class. If it is an unfinished download, delete it, and run the lesson again.")
+             "class. Lesson 10 makes them from pictures of your own. If it is an unfinished "
+             "download, delete it, and run the lesson again.")
 
 
 def list_classes(folder):
@@ -672,7 +663,7 @@ def draw_batch(pictures, labels, classes, file):
 
 
 def read_history(file, needed=("accuracy", "loss", "val_accuracy", "val_loss")):
-    """Return the curves in a run's history.csv, {name: list of numbers}, or None, and say why."""
+    """Return the curves in a run's history.csv, {name: list of numbers}, or None without any."""
     if not file.exists():
         return None
     history = {}
@@ -712,6 +703,15 @@ def draw_confusion_matrix(matrix, names, file):
     figure.savefig(file)
 
 
+class StopOnNaN(tf.keras.callbacks.Callback):
+    """Ends the run when the loss is no longer a number, and before the network is saved."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            sys.exit("The loss is no longer a number: the steps of the training are too large. Use "
+                     "a smaller learning rate.")
+
+
 def save_classes(folder, classes):
     """Keep the names of the classes beside the network, for --predict and for lesson 9."""
     (folder / "classes.txt").write_text("\n".join(classes), encoding="utf-8")
@@ -730,8 +730,6 @@ def read_classes(folder, model):
 
 def load_network(file):
     """Return the network that was saved in `file`."""
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
     try:
         return tf.keras.models.load_model(file)
     except Exception as error:
@@ -743,7 +741,10 @@ def predict(files, folder, load, expected_classes=None):
 
     load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
     """
-    model = load_network(folder / "model.keras")
+    file = folder / "model.keras"
+    if not file.exists():
+        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
+    model = load_network(file)
     if model.name != NAME:
         sys.exit(f"The network in {folder} is one of {model.name}, not of {NAME}. Name another "
                  "folder with --output-dir.")
@@ -826,8 +827,3 @@ if __name__ == "__main__":
         sys.exit("Stopped.")
     except OSError as error:  # a file that is no picture, a full disk, a protected folder
         sys.exit(str(error))
-    except RuntimeError as error:
-        if "NaN or Inf loss" not in str(error):  # what TerminateOnNaN says
-            raise
-        sys.exit("The loss is no longer a number: the steps of the training are too large. Use a "
-                 "smaller learning rate.")

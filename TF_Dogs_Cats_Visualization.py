@@ -1,7 +1,7 @@
 """Lesson 9: how a picture changes on its way through the network of lesson 8, and where it looked.
 
 You learn to build a second model from the layers of a trained one, to read the output of each
-layer, and to count its zeros. And you ask which part of the picture decided, with Grad-CAM
+layer, and to count its zeros. And you ask which parts of the picture decided, with Grad-CAM
 (Selvaraju et al. 2017).
 
   python -m pip install "tensorflow==2.21.*" matplotlib "pillow>=10.3"
@@ -10,8 +10,10 @@ layer, and to count its zeros. And you ask which part of the picture decided, wi
   python TF_Dogs_Cats_Visualization.py --image my_pet.jpg   # your own
   python TF_Dogs_Cats_Visualization.py --model outputs/TF_Human_horse/model.keras --image me.jpg
 
-Expect three figures after about ten seconds. The script works with the networks of lessons 5, 6, 8,
-11 and 13.
+Expect three figures after about ten seconds. In layers.png, look for the animal: its outlines are
+plain in the first row, and gone in the last. In sparsity.png, more and more is zero from
+convolution to convolution. In grad_cam.png, see whether the network looked at the animal, or at
+what is behind it. The script works with the networks of lessons 5, 6, 8, 11 and 13.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -32,7 +34,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
-    del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
+    del os.environ["MPLBACKEND"]  # set by a notebook, and of use only inside it
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -47,7 +49,7 @@ COLUMNS = 16  # filters of each layer that the figure shows
 
 def main(arguments):
     output = arguments.output_dir
-    set_up(seed=1, precision="float32")
+    set_up(seed=1)
     output.mkdir(parents=True, exist_ok=True)
 
     # 1. Load the trained network, and a picture: of the size, and scaled, as in its training.
@@ -64,17 +66,20 @@ def main(arguments):
     print(f"{file} becomes a batch of one: {batch.shape}.")
 
     # 2. Build a second model from the same layers, with the same weights, but with an output after
-    #    each convolution and each pooling. Each output has a map [height, width] for each filter.
+    #    each convolution and each pooling. `layer.output` has no numbers yet: it stands for what
+    #    the layer will compute, a map [height, width] for each of its filters.
     outputs = []
     names = []
+    convolutions = 0
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D):
+            convolutions += 1
             outputs.append(layer.output)
-            names.append("convolution")
+            names.append(f"convolution {convolutions}")
         elif isinstance(layer, layers.MaxPooling2D):
             outputs.append(layer.output)
-            names.append("pooling")
-    if "convolution" not in names:
+            names.append(f"pooling {convolutions}")
+    if convolutions == 0:
         sys.exit(f"{arguments.model} has no convolutions: choose the network of lesson 5, 6, 8, 11 "
                  "or 13 with --model.")
     look_inside = tf.keras.Model(model.inputs[0], outputs)
@@ -82,9 +87,10 @@ def main(arguments):
     for maps in look_inside.predict(batch, verbose=0):
         all_maps.append(np.float32(maps[0]))  # [height, width, filters]
 
-    # 3. Count the zeros. relu turns every negative value into 0: there the filter has not found its
-    #    pattern. A filter that is 0 everywhere is called dead, although it may respond to another
-    #    picture.
+    # 3. Count the zeros. A convolution ends with relu, which turns every negative value into 0:
+    #    there the filter has not found its pattern. A filter that is 0 everywhere is called dead,
+    #    although it may respond to another picture. (Pooling keeps the largest of four values, so
+    #    fewer of its values are zero.)
     zeros = []
     for name, maps in zip(names, all_maps):
         zero_share = np.mean(maps == 0)
@@ -92,27 +98,32 @@ def main(arguments):
         strongest = maps.max(axis=(0, 1))  # the strongest response of each filter
         dead = np.sum(strongest == 0)
         print(name, maps.shape, f"{zero_share:.0%} zeros,", dead, "dead filters")
-    draw_representations(picture, names, all_maps, output / "dog_intermediate representation.png")
+    draw_representations(picture, names, all_maps, output / "layers.png")
     draw_sparsity(names, zeros, output / "sparsity.png")
 
-    # 4. Ask where it looked. Which places of the last convolution's maps raise the score of the
-    #    class that was predicted, and how much?
+    # 4. Ask where it looked. Which parts of the picture speak for the most probable class, and
+    #    which for the one that comes second?
     scores = model.predict(batch, verbose=0)[0]
     if len(scores) == 1:  # the probability of label 1 alone
         probability = scores[0]
-        scores = [1 - probability, probability]
-    label = np.argmax(scores)
-    prediction = f"{classes[label]} ({max(scores):.1%})"
-    print("Predicted:", prediction)
-    heat = grad_cam(model, batch, label)
-    draw_heat(picture, heat, prediction, output / "grad_cam.png")
+        scores = np.array([1 - probability, probability])
+    most_probable_first = np.argsort(-scores)
+    heat_maps = {}
+    for label in most_probable_first[:2]:
+        name = classes[label]
+        probability = scores[label]
+        answer = f"{name} ({probability:.1%})"
+        print(answer)
+        heat_maps[answer] = grad_cam(model, batch, label)
+    draw_heat(picture, heat_maps, output / "grad_cam.png")
     print(f"The figures are in {output}.")
     plt.show()
 
 
 def choose_photograph(folder, seed):
     """Return a random picture from `folder`, by default a validation picture of lesson 8."""
-    folder = folder or find_cache() / "cats_and_dogs_filtered" / "validation"
+    if folder is None:
+        folder = find_cache() / "cats_and_dogs_filtered" / "validation"
     photographs = find_pictures(folder)
     if not photographs:
         sys.exit(f"There is no picture in {folder}. Name a folder with --data-dir, or a file with "
@@ -147,8 +158,8 @@ def join_maps(maps):
     for column in range(min(COLUMNS, maps.shape[-1])):
         values = maps[..., column]
         largest = max(values.max(), 1e-9)  # a dead filter must not divide by zero
-        gap = np.full((len(maps), 1), np.nan)  # stays white
         strips.append(values / largest)
+        gap = np.full((len(maps), 1), np.nan)  # stays white
         strips.append(gap)
     return np.hstack(strips)
 
@@ -174,62 +185,77 @@ def draw_sparsity(names, zeros, file):
 
 
 def grad_cam(model, batch, label):
-    """Return how much each place of a picture raises the score of a class: [height, width], 0 to 1.
+    """Return how much each place of a picture speaks for a class: [height, width], 0 or more.
 
-    batch: one picture [1, height, width, 3], 0 to 1. The gradient says how much the score grows as
-    a map of the last convolution grows. Averaged over the map, it is the weight of this map. The
-    weighted sum of all maps, without what speaks against the class, is enlarged to the picture.
+    batch: one picture [1, height, width, 3], 0 to 1.
     """
+    # Cut the network into three: up to the maps of the last convolution, the layers that follow,
+    # and the last layer.
     for number, layer in enumerate(model.layers):
         if isinstance(layer, layers.Conv2D):
-            last = number
-    maps = batch
-    for layer in model.layers[:last + 1]:
-        maps = layer(maps)
-    with tf.GradientTape() as tape:  # records what follows, to find the gradients
+            cut = number + 1
+    first_part = tf.keras.Sequential(model.layers[:cut])
+    second_part = tf.keras.Sequential(model.layers[cut:-1])
+    last_layer = model.layers[-1]
+    maps = first_part(batch)
+
+    # The tape records how the score of the class is computed from the maps. The score is the last
+    # layer's sum before sigmoid or softmax, because a probability that has reached 1.0 does not
+    # change any more.
+    with tf.GradientTape() as tape:
         tape.watch(maps)
-        features = maps
-        for layer in model.layers[last + 1:-1]:
-            features = layer(features)
-        # The last layer without its sigmoid or softmax, which has no gradient where a network is
-        # sure: a probability of 1.0 no longer changes.
-        dense = model.layers[-1]
-        features = tf.cast(features, tf.float32)
-        scores = tf.matmul(features, dense.kernel) + dense.bias
+        features = tf.cast(second_part(maps), tf.float32)
+        scores = features @ last_layer.kernel + last_layer.bias
         if scores.shape[1] == 1:  # one score for two classes: what is for label 1 is against 0
             scores = tf.concat([-scores, scores], axis=1)
         score = scores[0, label]
+
+    # The gradient says how much the score grows as a value in a map grows. Its mean over the whole
+    # map is the weight of the map: how much what this filter has found speaks for the class.
     gradients = tape.gradient(score, maps)
-    weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)  # one for each map
+    weights = tf.reduce_mean(gradients, axis=[1, 2], keepdims=True)  # one for each map
+
+    # The sum of all maps, each times its weight, without the places that speak against the class.
     heat = tf.reduce_sum(maps * weights, axis=-1, keepdims=True)
     heat = tf.nn.relu(heat)
-    height_and_width = batch.shape[1:3]
-    heat = tf.image.resize(heat, height_and_width)  # [1, height, width, 1]
-    heat = heat[0, ..., 0].numpy()
-    return heat / max(heat.max(), 1e-9)
+
+    # The maps are small, so what is enlarged to the size of the picture is blurred.
+    heat = tf.image.resize(heat, batch.shape[1:3])  # [1, height, width, 1]
+    heat = heat[0, ..., 0]  # the only picture, the only channel
+    return heat.numpy()
 
 
-def draw_heat(picture, heat, title, file):
-    """Draw a picture, and again with a heat map over it: bright is where the network looked."""
-    figure, (left, right) = plt.subplots(1, 2)
-    for axis in [left, right]:
+def draw_heat(picture, heat_maps, file):
+    """Draw a picture, and again with each heat map over it: bright is what speaks for the class.
+
+    heat_maps: {title: heat map [height, width]}. One scale for all shows which class has more.
+    """
+    highest = 1e-9  # not 0: perhaps nothing speaks for any class
+    for heat in heat_maps.values():
+        highest = max(highest, heat.max())
+    columns = 1 + len(heat_maps)
+    figure, axes = plt.subplots(1, columns, figsize=(13, 4.2))
+    for axis in axes:
         axis.axis("off")
         axis.imshow(picture)
-    image = right.imshow(heat, cmap="inferno", alpha=0.6)
-    add_key(image, right, "none, or\nagainst it", "most for\nthis class")
-    left.set_title("the picture")
-    right.set_title(title)
+    axes[0].set_title("the picture")
+    for axis, title in zip(axes[1:], heat_maps):
+        heat = heat_maps[title] / highest
+        image = axis.imshow(heat, cmap="inferno", alpha=0.6)
+        axis.set_title(title)
+    add_key(image, axes, "nothing, or\nagainst it", "most for\nthis class")
     figure.savefig(file)
 
 
-# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# The lesson ends here. What follows sets up TensorFlow, gets the data, draws and saves the results.
+# It is the same, to the letter, in every lesson, and need not be read to understand this one.
 # --------------------------------------------------------------------------------------------------
 
 
-def set_up(seed, precision=None):
+def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    precision: "float32" or "mixed_bfloat16"; by default, the machine decides.
+    All layers compute in 32 bits, unless `choose_precision` follows.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):
@@ -241,9 +267,7 @@ def set_up(seed, precision=None):
     tf.keras.config.set_image_data_format("channels_last")
     tf.keras.config.set_floatx("float32")
     tf.keras.utils.set_random_seed(seed)
-    if precision is None:
-        precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
-    tf.keras.mixed_precision.set_global_policy(precision)
+    tf.keras.mixed_precision.set_global_policy("float32")
 
 
 def prepare_figures():
@@ -252,19 +276,6 @@ def prepare_figures():
     plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
-
-
-def multiplies_bfloat16():
-    """Return whether the GPUs, or else the processor, have instructions for 16-bit numbers."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        for gpu in gpus:
-            details = tf.config.experimental.get_device_details(gpu)
-            if details.get("compute_capability", (0, 0)) < (8, 0):
-                return False
-        return True
-    cpu = Path("/proc/cpuinfo")  # on Linux
-    return cpu.exists() and "bf16" in cpu.read_text()
 
 
 def find_cache():
@@ -382,8 +393,6 @@ def read_classes(folder, model):
 
 def load_network(file):
     """Return the network that was saved in `file`."""
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
     try:
         return tf.keras.models.load_model(file)
     except Exception as error:
@@ -431,8 +440,3 @@ if __name__ == "__main__":
         sys.exit("Stopped.")
     except OSError as error:  # a file that is no picture, a full disk, a protected folder
         sys.exit(str(error))
-    except RuntimeError as error:
-        if "NaN or Inf loss" not in str(error):  # what TerminateOnNaN says
-            raise
-        sys.exit("The loss is no longer a number: the steps of the training are too large. Use a "
-                 "smaller learning rate.")

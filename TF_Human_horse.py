@@ -1,16 +1,21 @@
 """Lesson 5: horses or humans - two classes of coloured pictures, read straight from their folders.
 
 You learn to let an ImageDataGenerator find pictures and take the names of their folders as labels;
-to tell two classes apart with five convolutions and one output; and to measure a network on
-validation pictures, from which it never learns; and to look at its mistakes.
+to tell two classes apart with five convolutions and one output; to measure a network on validation
+pictures, from which it never learns; to see overfitting; and to look at the mistakes.
 
   python -m pip install "tensorflow==2.21.*" matplotlib "pillow>=10.3" scipy
   python TF_Human_horse.py                           # train, and save the best epoch
   python TF_Human_horse.py --predict me.jpg you.png  # classify your own pictures
   python TF_Human_horse.py --data-dir photos --output-dir outputs/tea_or_coffee
 
-The last command is for two classes of your own. `photos` holds two folders, train and validation,
-and each of them a folder for each class.
+The last command is for two classes of your own, in folders like these (lesson 10 divides pictures):
+
+  photos/train/tea/        photos/validation/tea/
+  photos/train/coffee/     photos/validation/coffee/
+
+Then change IMAGE_SIZE, the layers in `build_model`, or the learning rate, and see what becomes of
+the two curves.
 
 Expect it to be right about nine of ten validation pictures, after two to nine minutes on a two-core
 CPU. The first run downloads 161 MB. The pictures were rendered by Laurence Moroney.
@@ -38,7 +43,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
-    del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
+    del os.environ["MPLBACKEND"]  # set by a notebook, and of use only inside it
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -83,7 +88,9 @@ def build_model():
         layers.MaxPooling2D(2),  # 7x7x64
         layers.Flatten(),  # 3,136 numbers in one row, as a dense layer needs them
         layers.Dense(512, activation="relu"),  # weighs which part was found where
-        # One probability is enough for two classes: that of label 1. Label 0 has the rest of 1.
+        # Sigmoid turns the last sum into a probability: that of label 1. One is enough for two
+        # classes, as label 0 has the rest of 1. It is computed in 32 bits, even where the other
+        # layers use 16 to be fast: in 16, 0.999 would become 1.
         layers.Dense(1, activation="sigmoid", dtype="float32"),
     ], name=NAME)
 
@@ -91,6 +98,7 @@ def build_model():
 def main(arguments):
     output = arguments.output_dir
     set_up(arguments.seed)
+    choose_precision()  # 16-bit numbers where the machine is faster with them, else 32
     if arguments.predict:
         predict(arguments.predict, output, load_picture)
         return
@@ -99,9 +107,10 @@ def main(arguments):
     # 1. Find the pictures. An ImageDataGenerator says what happens to a picture before the
     #    network sees it: its pixels are scaled. Its flow lists the files, takes the name of a
     #    picture's folder as its label, and gives every picture the same size. The network will
-    #    learn from the training pictures, and be measured on the validation pictures.
+    #    learn from the training pictures, and be measured on the validation pictures. (This is the
+    #    course's way. Keras's newer one, `image_dataset_from_directory`, is in README.md.)
     if arguments.data_dir:
-        train_folder, validation_folder = find_folders(
+        train_folder, validation_folder = find_folders(  # or train and validation
             arguments.data_dir, "horse-or-human", "validation-horse-or-human")
     else:
         train_folder = download(TRAINING_URLS, TRAINING_SHA256)
@@ -118,8 +127,9 @@ def main(arguments):
         validation_folder, target_size=IMAGE_SIZE, classes=classes, class_mode="binary",
         batch_size=arguments.batch_size)
 
-    # 2. Read them, and look at some. `fit` could take the flows as they are, but they read and
-    #    decode every file again in each epoch. `keep_in_memory` does that only once.
+    # 2. Read them, and look at some. `fit` could take the flows as they are, but they would read
+    #    every file again in each epoch. `keep_in_memory` does what a flow says, and gives the same
+    #    batches, but reads every file only once.
     training = keep_in_memory(train_flow)
     validation = keep_in_memory(validation_flow)
     pictures, labels = next(iter(training))
@@ -137,22 +147,23 @@ def main(arguments):
     model.summary()
 
     # 4. Train. In each epoch, the network learns from every training picture once, a batch at a
-    #    time, and is then measured on the validation pictures. It is saved whenever that has never
-    #    been better: the last epoch is rarely the best.
+    #    time, and is then measured on the validation pictures. Whenever it is better on them than
+    #    ever before, it is saved: the last epoch is rarely the best.
     save_best = tf.keras.callbacks.ModelCheckpoint(
         output / "model.keras", monitor="val_accuracy", mode="max", save_best_only=True)
     save_names = SaveClasses(output, classes)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
-    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # not a number
+    stop_on_nan = StopOnNaN()  # not a number: then the steps were too large
     start = time.perf_counter()
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs,
-                        shuffle=False,  # `keep_in_memory` has done it
+                        shuffle=False,  # the batches are shuffled already
                         callbacks=[save_best, save_names, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
 
     # 5. Compare both curves. Training accuracy approaches 1: in the end, the network knows these
-    #    pictures by heart. Validation accuracy says what it has understood. It flatters a little,
-    #    as it has chosen the epoch.
+    #    pictures by heart. Validation accuracy says what it has understood. While the first still
+    #    rises and the second does not, the network overfits; lesson 11 shows what helps. The best
+    #    validation accuracy flatters a little, as it has chosen the epoch.
     save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))
     draw_curves({" or ".join(classes): history}, output / "curves.png")
 
@@ -177,14 +188,15 @@ def classify(model, batches):
             np.concatenate(all_probabilities))
 
 
-# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# The lesson ends here. What follows sets up TensorFlow, gets the data, draws and saves the results.
+# It is the same, to the letter, in every lesson, and need not be read to understand this one.
 # --------------------------------------------------------------------------------------------------
 
 
-def set_up(seed, precision=None):
+def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    precision: "float32" or "mixed_bfloat16"; by default, the machine decides.
+    All layers compute in 32 bits, unless `choose_precision` follows.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):
@@ -196,9 +208,7 @@ def set_up(seed, precision=None):
     tf.keras.config.set_image_data_format("channels_last")
     tf.keras.config.set_floatx("float32")
     tf.keras.utils.set_random_seed(seed)
-    if precision is None:
-        precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
-    tf.keras.mixed_precision.set_global_policy(precision)
+    tf.keras.mixed_precision.set_global_policy("float32")
 
 
 def prepare_figures():
@@ -207,6 +217,12 @@ def prepare_figures():
     plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
+
+
+def choose_precision():
+    """Let the layers compute in 16 bits (bfloat16), if the machine is faster with them."""
+    if multiplies_bfloat16():
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
 
 
 def multiplies_bfloat16():
@@ -276,7 +292,8 @@ def find_folders(data, training="train", validation="validation"):
         if (data / first).is_dir() and (data / second).is_dir():
             return data / first, data / second
     sys.exit(f"{data} needs two folders, {training} and {validation}, each with a folder for every "
-             "class. If it is an unfinished download, delete it, and run the lesson again.")
+             "class. Lesson 10 makes them from pictures of your own. If it is an unfinished "
+             "download, delete it, and run the lesson again.")
 
 
 def list_classes(folder):
@@ -544,8 +561,8 @@ def draw_curves(histories, file, star="best validation accuracy"):
         drawn = []
         for number, (name, history) in enumerate(histories.items()):
             color = f"C{number}"
+            epochs = np.arange(1, len(history["loss"]) + 1)
             if metric in history:  # lessons 1 and 7 measure no accuracy
-                epochs = np.arange(1, len(history[metric]) + 1)
                 axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
                 drawn.extend(history[metric])
             if f"val_{metric}" in history and "val_loss" in history:  # where measured
@@ -583,10 +600,19 @@ def draw_mistakes(pictures, labels, scores, classes, file):
     for axis in axes.flat:
         axis.axis("off")
     for axis, row in zip(axes.flat, surest_first):
-        axis.imshow(pictures[row], cmap="gray_r")
+        axis.imshow(pictures[row], cmap="gray")
         axis.set_title(f"{classes[labels[row]]}, taken\nfor {classes[predicted[row]]}\n"
                        f"({confidence[row]:.2%})")
     figure.savefig(file)
+
+
+class StopOnNaN(tf.keras.callbacks.Callback):
+    """Ends the run when the loss is no longer a number, and before the network is saved."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            sys.exit("The loss is no longer a number: the steps of the training are too large. Use "
+                     "a smaller learning rate.")
 
 
 class SaveClasses(tf.keras.callbacks.Callback):
@@ -619,8 +645,6 @@ def read_classes(folder, model):
 
 def load_network(file):
     """Return the network that was saved in `file`."""
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
     try:
         return tf.keras.models.load_model(file)
     except Exception as error:
@@ -632,7 +656,10 @@ def predict(files, folder, load, expected_classes=None):
 
     load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
     """
-    model = load_network(folder / "model.keras")
+    file = folder / "model.keras"
+    if not file.exists():
+        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
+    model = load_network(file)
     if model.name != NAME:
         sys.exit(f"The network in {folder} is one of {model.name}, not of {NAME}. Name another "
                  "folder with --output-dir.")
@@ -701,8 +728,3 @@ if __name__ == "__main__":
         sys.exit("Stopped.")
     except OSError as error:  # a file that is no picture, a full disk, a protected folder
         sys.exit(str(error))
-    except RuntimeError as error:
-        if "NaN or Inf loss" not in str(error):  # what TerminateOnNaN says
-            raise
-        sys.exit("The loss is no longer a number: the steps of the training are too large. Use a "
-                 "smaller learning rate.")

@@ -40,7 +40,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
-    del os.environ["MPLBACKEND"]  # a notebook passes it on, but only its kernel can use it
+    del os.environ["MPLBACKEND"]  # set by a notebook, and of use only inside it
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -96,6 +96,7 @@ def build_model(class_count):
 def main(arguments):
     output = arguments.output_dir
     set_up(arguments.seed)
+    choose_precision()  # 16-bit numbers where the machine is faster with them, else 32
     if arguments.predict:
         predict(arguments.predict, output, load_picture)
         return
@@ -143,10 +144,10 @@ def main(arguments):
         output / "model.keras", monitor="val_accuracy", mode="max", save_best_only=True)
     save_names = SaveClasses(output, classes)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
-    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # not a number
+    stop_on_nan = StopOnNaN()  # not a number: then the steps were too large
     start = time.perf_counter()
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs,
-                        shuffle=False,  # `keep_in_memory` has done it
+                        shuffle=False,  # the batches are shuffled already
                         callbacks=[save_best, save_names, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
     save_metrics(output, arguments, seconds, best_validation_accuracy=max(history["val_accuracy"]))
@@ -165,14 +166,15 @@ def main(arguments):
     plt.show()
 
 
-# The lesson ends here. What follows is the same, to the letter, in every lesson that needs it.
+# The lesson ends here. What follows sets up TensorFlow, gets the data, draws and saves the results.
+# It is the same, to the letter, in every lesson, and need not be read to understand this one.
 # --------------------------------------------------------------------------------------------------
 
 
-def set_up(seed, precision=None):
+def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    precision: "float32" or "mixed_bfloat16"; by default, the machine decides.
+    All layers compute in 32 bits, unless `choose_precision` follows.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):
@@ -184,9 +186,7 @@ def set_up(seed, precision=None):
     tf.keras.config.set_image_data_format("channels_last")
     tf.keras.config.set_floatx("float32")
     tf.keras.utils.set_random_seed(seed)
-    if precision is None:
-        precision = "mixed_bfloat16" if multiplies_bfloat16() else "float32"
-    tf.keras.mixed_precision.set_global_policy(precision)
+    tf.keras.mixed_precision.set_global_policy("float32")
 
 
 def prepare_figures():
@@ -195,6 +195,12 @@ def prepare_figures():
     plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
+
+
+def choose_precision():
+    """Let the layers compute in 16 bits (bfloat16), if the machine is faster with them."""
+    if multiplies_bfloat16():
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
 
 
 def multiplies_bfloat16():
@@ -264,7 +270,8 @@ def find_folders(data, training="train", validation="validation"):
         if (data / first).is_dir() and (data / second).is_dir():
             return data / first, data / second
     sys.exit(f"{data} needs two folders, {training} and {validation}, each with a folder for every "
-             "class. If it is an unfinished download, delete it, and run the lesson again.")
+             "class. Lesson 10 makes them from pictures of your own. If it is an unfinished "
+             "download, delete it, and run the lesson again.")
 
 
 def list_classes(folder):
@@ -532,8 +539,8 @@ def draw_curves(histories, file, star="best validation accuracy"):
         drawn = []
         for number, (name, history) in enumerate(histories.items()):
             color = f"C{number}"
+            epochs = np.arange(1, len(history["loss"]) + 1)
             if metric in history:  # lessons 1 and 7 measure no accuracy
-                epochs = np.arange(1, len(history[metric]) + 1)
                 axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
                 drawn.extend(history[metric])
             if f"val_{metric}" in history and "val_loss" in history:  # where measured
@@ -574,6 +581,15 @@ def draw_confusion_matrix(matrix, names, file):
     figure.savefig(file)
 
 
+class StopOnNaN(tf.keras.callbacks.Callback):
+    """Ends the run when the loss is no longer a number, and before the network is saved."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            sys.exit("The loss is no longer a number: the steps of the training are too large. Use "
+                     "a smaller learning rate.")
+
+
 class SaveClasses(tf.keras.callbacks.Callback):
     """Keeps the names of the classes beside the network, as soon as an epoch has saved it."""
 
@@ -604,8 +620,6 @@ def read_classes(folder, model):
 
 def load_network(file):
     """Return the network that was saved in `file`."""
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
     try:
         return tf.keras.models.load_model(file)
     except Exception as error:
@@ -617,7 +631,10 @@ def predict(files, folder, load, expected_classes=None):
 
     load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
     """
-    model = load_network(folder / "model.keras")
+    file = folder / "model.keras"
+    if not file.exists():
+        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
+    model = load_network(file)
     if model.name != NAME:
         sys.exit(f"The network in {folder} is one of {model.name}, not of {NAME}. Name another "
                  "folder with --output-dir.")
@@ -685,8 +702,3 @@ if __name__ == "__main__":
         sys.exit("Stopped.")
     except OSError as error:  # a file that is no picture, a full disk, a protected folder
         sys.exit(str(error))
-    except RuntimeError as error:
-        if "NaN or Inf loss" not in str(error):  # what TerminateOnNaN says
-            raise
-        sys.exit("The loss is no longer a number: the steps of the training are too large. Use a "
-                 "smaller learning rate.")

@@ -77,7 +77,7 @@ def train_through_the_base(lesson):
     import tensorflow as tf
 
     arguments = lesson.parse_arguments()
-    lesson.set_up(arguments.seed, precision="float32")
+    lesson.set_up(arguments.seed)
     folders = lesson.find_folders(arguments.data_dir or lesson.download(lesson.URLS))
     flows = []
     for folder, changes in zip(folders, (lesson.AUGMENTATION, {})):

@@ -25,7 +25,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SOURCES = {script: (ROOT / script).read_text(encoding="utf-8") for script in SCRIPTS}
 RULER = (
     "# The lesson ends here. "
-    "What follows is the same, to the letter, in every lesson that needs it."
+    "What follows sets up TensorFlow, gets the data, draws and saves the results."
 )
 OWN = {
     "main",

@@ -147,12 +147,18 @@ def draw_pictures(pictures, title, file):
 # --------------------------------------------------------------------------------------------------
 
 
+# Setting up
+
+
 def prepare_figures():
     """Set the size of all text in figures, and let matplotlib arrange what is in them."""
     plt.rcParams["font.size"] = 14
     plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
+
+
+# Reading pictures
 
 
 def open_picture(file):
@@ -193,6 +199,9 @@ def open_picture(file):
         reason = str(error)
     raise OSError(f"{file} cannot be read as a picture ({reason}). Save it as JPEG or PNG, or "
                   "leave it out.")
+
+
+# Flags
 
 
 def path(text):

@@ -202,6 +202,9 @@ def draw_some(folder, classes, file):
 # --------------------------------------------------------------------------------------------------
 
 
+# Setting up
+
+
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
@@ -226,6 +229,9 @@ def prepare_figures():
     plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
+
+
+# Getting the data
 
 
 def download(urls, sha256=None):
@@ -322,6 +328,9 @@ def find_pictures(folder):
     return pictures
 
 
+# Reading pictures
+
+
 def load_picture(file, shape, resampling="nearest", crop=False):
     """Return a picture as bytes [height, width, channels] of the given shape.
 
@@ -378,6 +387,9 @@ def open_picture(file):
                   "leave it out.")
 
 
+# Drawing
+
+
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
     figure, axes = plt.subplots(2, 5)
@@ -389,6 +401,9 @@ def draw_batch(pictures, labels, classes, file):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
         axis.set_title(classes[int(label)])
     figure.savefig(file)
+
+
+# Flags
 
 
 def positive(text):

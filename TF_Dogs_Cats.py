@@ -165,6 +165,9 @@ def describe(history):
 # --------------------------------------------------------------------------------------------------
 
 
+# Setting up
+
+
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
@@ -208,6 +211,9 @@ def multiplies_bfloat16():
         return True
     cpu = Path("/proc/cpuinfo")  # on Linux
     return cpu.exists() and "bf16" in cpu.read_text()
+
+
+# Getting the data
 
 
 def download(urls, sha256=None):
@@ -302,6 +308,9 @@ def find_pictures(folder):
         print(f"Not used in {folder}: {len(skipped)} {noun} that Keras does not read as a picture "
               f"({endings}).")
     return pictures
+
+
+# Reading pictures
 
 
 def keep_in_memory(flow):
@@ -495,6 +504,9 @@ def affine_map(change, height, width):
     return matrix.flatten()[:8]
 
 
+# Drawing
+
+
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
     figure, axes = plt.subplots(2, 5)
@@ -564,6 +576,9 @@ def read_history(file, needed=("accuracy", "loss", "val_accuracy", "val_loss")):
         print(f"{file} cannot be read as the curves of a run, and is left out.")
         return None
     return history
+
+
+# Saving a network, and using it
 
 
 class StopOnNaN(tf.keras.callbacks.Callback):
@@ -643,6 +658,9 @@ def save_metrics(folder, arguments, seconds, **metrics):
     for name, value in metrics.items():
         print(f"{name.replace('_', ' ')}: {value:.4f}")
     print(f"The training took {seconds:.0f} s, in {precision}. All results are in {folder}.")
+
+
+# Flags
 
 
 def positive(text):

@@ -324,6 +324,9 @@ def draw_stages(before, history, fine_tuning, lesson_8, file):
 # --------------------------------------------------------------------------------------------------
 
 
+# Setting up
+
+
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
@@ -348,6 +351,9 @@ def prepare_figures():
     plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
+
+
+# Getting the data
 
 
 def download(urls, sha256=None):
@@ -456,6 +462,9 @@ def find_pictures(folder):
         print(f"Not used in {folder}: {len(skipped)} {noun} that Keras does not read as a picture "
               f"({endings}).")
     return pictures
+
+
+# Reading pictures
 
 
 def keep_in_memory(flow):
@@ -649,6 +658,9 @@ def affine_map(change, height, width):
     return matrix.flatten()[:8]
 
 
+# Drawing
+
+
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
     figure, axes = plt.subplots(2, 5)
@@ -701,6 +713,9 @@ def draw_confusion_matrix(matrix, names, file):
     axis.set_yticks(range(len(names)), names, fontsize=12)
     axis.set(xlabel="predicted class", ylabel="true class")
     figure.savefig(file)
+
+
+# Saving a network, and using it
 
 
 class StopOnNaN(tf.keras.callbacks.Callback):
@@ -768,6 +783,9 @@ def save_metrics(folder, arguments, seconds, **metrics):
     for name, value in metrics.items():
         print(f"{name.replace('_', ' ')}: {value:.4f}")
     print(f"The training took {seconds:.0f} s, in {precision}. All results are in {folder}.")
+
+
+# Flags
 
 
 def positive(text):

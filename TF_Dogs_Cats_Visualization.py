@@ -252,6 +252,9 @@ def draw_heat(picture, heat_maps, file):
 # --------------------------------------------------------------------------------------------------
 
 
+# Setting up
+
+
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
@@ -276,6 +279,9 @@ def prepare_figures():
     plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
+
+
+# Getting the data
 
 
 def find_cache():
@@ -322,6 +328,9 @@ def find_pictures(folder):
         print(f"Not used in {folder}: {len(skipped)} {noun} that Keras does not read as a picture "
               f"({endings}).")
     return pictures
+
+
+# Reading pictures
 
 
 def load_picture(file, shape, resampling="nearest", crop=False):
@@ -380,6 +389,9 @@ def open_picture(file):
                   "leave it out.")
 
 
+# Saving a network, and using it
+
+
 def read_classes(folder, model):
     """Return the names of the classes that were saved beside a network."""
     file = folder / "classes.txt"
@@ -397,6 +409,9 @@ def load_network(file):
         return tf.keras.models.load_model(file)
     except Exception as error:
         sys.exit(f"{file} cannot be loaded as a network ({error}). Train again.")
+
+
+# Flags
 
 
 def positive(text):

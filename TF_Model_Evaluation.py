@@ -267,6 +267,9 @@ def compare_runs(files, target):
 # --------------------------------------------------------------------------------------------------
 
 
+# Setting up
+
+
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
@@ -291,6 +294,9 @@ def prepare_figures():
     plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
     plt.rcParams["figure.constrained_layout.use"] = True
     plt.rcParams["text.parse_math"] = False
+
+
+# Getting the data
 
 
 def load_mnist(dataset, data_dir):
@@ -322,6 +328,9 @@ def read_idx_pair(folder, part):
     if labels.max() > 9:
         raise ValueError(f"{folder} has labels above 9: this is another dataset")
     return pictures, labels
+
+
+# Drawing
 
 
 def draw_batch(pictures, labels, classes, file):
@@ -434,6 +443,9 @@ def draw_mistakes(pictures, labels, scores, classes, file):
     figure.savefig(file)
 
 
+# Saving a network, and using it
+
+
 class StopOnNaN(tf.keras.callbacks.Callback):
     """Ends the run when the loss is no longer a number, and before the network is saved."""
 
@@ -451,6 +463,9 @@ def save_metrics(folder, arguments, seconds, **metrics):
     for name, value in metrics.items():
         print(f"{name.replace('_', ' ')}: {value:.4f}")
     print(f"The training took {seconds:.0f} s, in {precision}. All results are in {folder}.")
+
+
+# Flags
 
 
 def positive(text):

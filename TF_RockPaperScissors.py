@@ -171,6 +171,9 @@ def main(arguments):
 # --------------------------------------------------------------------------------------------------
 
 
+# Setting up
+
+
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
@@ -214,6 +217,9 @@ def multiplies_bfloat16():
         return True
     cpu = Path("/proc/cpuinfo")  # on Linux
     return cpu.exists() and "bf16" in cpu.read_text()
+
+
+# Getting the data
 
 
 def download(urls, sha256=None):
@@ -322,6 +328,9 @@ def find_pictures(folder):
         print(f"Not used in {folder}: {len(skipped)} {noun} that Keras does not read as a picture "
               f"({endings}).")
     return pictures
+
+
+# Reading pictures
 
 
 def keep_in_memory(flow):
@@ -515,6 +524,9 @@ def affine_map(change, height, width):
     return matrix.flatten()[:8]
 
 
+# Drawing
+
+
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
     figure, axes = plt.subplots(2, 5)
@@ -579,6 +591,9 @@ def draw_confusion_matrix(matrix, names, file):
     axis.set_yticks(range(len(names)), names, fontsize=12)
     axis.set(xlabel="predicted class", ylabel="true class")
     figure.savefig(file)
+
+
+# Saving a network, and using it
 
 
 class StopOnNaN(tf.keras.callbacks.Callback):
@@ -658,6 +673,9 @@ def save_metrics(folder, arguments, seconds, **metrics):
     for name, value in metrics.items():
         print(f"{name.replace('_', ' ')}: {value:.4f}")
     print(f"The training took {seconds:.0f} s, in {precision}. All results are in {folder}.")
+
+
+# Flags
 
 
 def positive(text):

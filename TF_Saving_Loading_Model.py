@@ -189,6 +189,9 @@ def draw_losses(losses, resumed_losses, file):
 # --------------------------------------------------------------------------------------------------
 
 
+# Setting up
+
+
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
@@ -215,6 +218,9 @@ def prepare_figures():
     plt.rcParams["text.parse_math"] = False
 
 
+# Saving a network, and using it
+
+
 class StopOnNaN(tf.keras.callbacks.Callback):
     """Ends the run when the loss is no longer a number, and before the network is saved."""
 
@@ -232,6 +238,9 @@ def save_metrics(folder, arguments, seconds, **metrics):
     for name, value in metrics.items():
         print(f"{name.replace('_', ' ')}: {value:.4f}")
     print(f"The training took {seconds:.0f} s, in {precision}. All results are in {folder}.")
+
+
+# Flags
 
 
 def positive(text):

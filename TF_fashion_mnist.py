@@ -172,6 +172,9 @@ def draw_layers(model, pictures, file):
 # --------------------------------------------------------------------------------------------------
 
 
+# Setting up
+
+
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
@@ -217,6 +220,9 @@ def multiplies_bfloat16():
     return cpu.exists() and "bf16" in cpu.read_text()
 
 
+# Getting the data
+
+
 def load_mnist(dataset, data_dir):
     """Return pictures [n, 28, 28] (bytes) and labels [n], for training and for the test.
 
@@ -246,6 +252,9 @@ def read_idx_pair(folder, part):
     if labels.max() > 9:
         raise ValueError(f"{folder} has labels above 9: this is another dataset")
     return pictures, labels
+
+
+# Drawing
 
 
 def draw_batch(pictures, labels, classes, file):
@@ -296,6 +305,9 @@ def draw_curves(histories, file, star="best validation accuracy"):
     figure.savefig(file)
 
 
+# Saving a network, and using it
+
+
 class StopOnNaN(tf.keras.callbacks.Callback):
     """Ends the run when the loss is no longer a number, and before the network is saved."""
 
@@ -313,6 +325,9 @@ def save_metrics(folder, arguments, seconds, **metrics):
     for name, value in metrics.items():
         print(f"{name.replace('_', ' ')}: {value:.4f}")
     print(f"The training took {seconds:.0f} s, in {precision}. All results are in {folder}.")
+
+
+# Flags
 
 
 def positive(text):

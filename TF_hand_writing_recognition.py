@@ -176,6 +176,9 @@ def load_digit(file, shape):
 # --------------------------------------------------------------------------------------------------
 
 
+# Setting up
+
+
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
@@ -221,6 +224,9 @@ def multiplies_bfloat16():
     return cpu.exists() and "bf16" in cpu.read_text()
 
 
+# Getting the data
+
+
 def load_mnist(dataset, data_dir):
     """Return pictures [n, 28, 28] (bytes) and labels [n], for training and for the test.
 
@@ -250,6 +256,9 @@ def read_idx_pair(folder, part):
     if labels.max() > 9:
         raise ValueError(f"{folder} has labels above 9: this is another dataset")
     return pictures, labels
+
+
+# Reading pictures
 
 
 def open_picture(file):
@@ -290,6 +299,9 @@ def open_picture(file):
         reason = str(error)
     raise OSError(f"{file} cannot be read as a picture ({reason}). Save it as JPEG or PNG, or "
                   "leave it out.")
+
+
+# Drawing
 
 
 def draw_batch(pictures, labels, classes, file):
@@ -359,6 +371,9 @@ def draw_mistakes(pictures, labels, scores, classes, file):
         axis.set_title(f"{classes[labels[row]]}, taken\nfor {classes[predicted[row]]}\n"
                        f"({confidence[row]:.2%})")
     figure.savefig(file)
+
+
+# Saving a network, and using it
 
 
 class StopOnNaN(tf.keras.callbacks.Callback):
@@ -438,6 +453,9 @@ def save_metrics(folder, arguments, seconds, **metrics):
     for name, value in metrics.items():
         print(f"{name.replace('_', ' ')}: {value:.4f}")
     print(f"The training took {seconds:.0f} s, in {precision}. All results are in {folder}.")
+
+
+# Flags
 
 
 def positive(text):

@@ -230,6 +230,9 @@ def draw_hands(files, file):
 # --------------------------------------------------------------------------------------------------
 
 
+# Setting up
+
+
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
@@ -273,6 +276,9 @@ def multiplies_bfloat16():
         return True
     cpu = Path("/proc/cpuinfo")  # on Linux
     return cpu.exists() and "bf16" in cpu.read_text()
+
+
+# Reading pictures
 
 
 def open_picture(file):
@@ -401,6 +407,9 @@ def affine_map(change, height, width):
     return matrix.flatten()[:8]
 
 
+# Drawing
+
+
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
     figure, axes = plt.subplots(2, 5)
@@ -465,6 +474,9 @@ def draw_confusion_matrix(matrix, names, file):
     axis.set_yticks(range(len(names)), names, fontsize=12)
     axis.set(xlabel="predicted class", ylabel="true class")
     figure.savefig(file)
+
+
+# Saving a network, and using it
 
 
 class StopOnNaN(tf.keras.callbacks.Callback):
@@ -544,6 +556,9 @@ def save_metrics(folder, arguments, seconds, **metrics):
     for name, value in metrics.items():
         print(f"{name.replace('_', ' ')}: {value:.4f}")
     print(f"The training took {seconds:.0f} s, in {precision}. All results are in {folder}.")
+
+
+# Flags
 
 
 def positive(text):

@@ -10,6 +10,8 @@ halve the width and the height with 2x2 max pooling.
 
 Expect two figures after a few seconds. The portrait, of Grace Hopper, comes with matplotlib:
 nothing is downloaded.
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"

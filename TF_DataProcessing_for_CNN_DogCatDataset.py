@@ -15,6 +15,8 @@ lessons 12 and 13 can train on the result.
 
 Expect a few minutes, mostly to download 825 MB on the first run. The originals are never changed.
 The photographs are part of the Asirra dataset (Microsoft Research, Petfinder.com).
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -208,7 +210,7 @@ def draw_some(folder, classes, file):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):

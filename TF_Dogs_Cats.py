@@ -12,6 +12,8 @@ a remedy, augmentation: training pictures that are never the same twice.
 Expect it to be right about three of four validation pictures, after one to five minutes on a two-
 core CPU. The first run downloads 69 MB: 3,000 photographs of the Asirra dataset (Microsoft
 Research, Petfinder.com).
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -131,7 +133,7 @@ def main(arguments):
     stop_on_nan = StopOnNaN()  # not a number: then the steps were too large
     start = time.perf_counter()
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs,
-                        shuffle=False,  # the batches are shuffled already
+                        shuffle=False,  # the batches are shuffled already; `fit` cannot
                         callbacks=[save_best, save_names, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
 
@@ -171,7 +173,7 @@ def describe(history):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):
@@ -631,10 +633,10 @@ def predict(files, folder, load, expected_classes=None):
 
     load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
     """
-    file = folder / "model.keras"
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
-    model = load_network(file)
+    saved = folder / "model.keras"
+    if not saved.exists():
+        sys.exit(f"There is no {saved}. Train first, or name another folder with --output-dir.")
+    model = load_network(saved)
     if model.name != NAME:
         sys.exit(f"The network in {folder} is one of {model.name}, not of {NAME}. Name another "
                  "folder with --output-dir.")

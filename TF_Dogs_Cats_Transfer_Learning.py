@@ -10,14 +10,19 @@ dropout, and turn it off to see what it does. And you see how few photographs ar
   python TF_Dogs_Cats_Transfer_Learning.py --dropout 0 --output-dir outputs/no_dropout
   python TF_Dogs_Cats_Transfer_Learning.py --fine-tune 3 --output-dir outputs/fine_tuned
   python TF_Dogs_Cats_Transfer_Learning.py --data-dir outputs/mushrooms --output-dir outputs/network
+  python TF_Dogs_Cats_Transfer_Learning.py --output-dir outputs/network --predict found_today.jpg
 
-The last command is for your own classes, any number of them. `outputs/mushrooms` holds two folders,
-training and testing, as lesson 10 makes them (or train and validation), and each of them a folder
-for each class.
+The last two commands are for your own classes, any number of them, in folders like these (lesson 10
+makes them; they may also be called train and validation):
+
+  outputs/mushrooms/training/porcino/        outputs/mushrooms/testing/porcino/
+  outputs/mushrooms/training/death cap/      outputs/mushrooms/testing/death cap/
 
 Expect it to be right about 97 of 100 validation pictures, after one to three minutes on a two-core
 CPU. The first run downloads 157 MB: the photographs of the Asirra dataset (Microsoft Research,
 Petfinder.com), and the weights of InceptionV3 (Google).
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -60,7 +65,7 @@ URLS = [  # the first address that answers is used
 IMAGE_SIZE = (150, 150)  # height and width in pixels
 RESCALE = 1 / 255  # turns bytes, 0 to 255, into numbers from 0 to 1
 LEARNING_RATE = 3e-4  # of the head
-LAST_LAYER = "mixed8"  # what we keep of InceptionV3: later layers are specialised in ImageNet
+LAST_LAYER = "mixed8"  # of its blocks mixed0 to mixed10; the last are specialised in ImageNet
 FROZEN_UP_TO = "mixed6"  # what --fine-tune leaves as it is
 VARIANTS = 2  # augmented variants of each training picture
 AUGMENTATION = {  # how far a training picture may be changed, at random, each time it is shown
@@ -198,9 +203,11 @@ def main(arguments):
         save_better = tf.keras.callbacks.ModelCheckpoint(
             output / "model.keras", monitor="val_accuracy", mode="max", save_best_only=True,
             initial_value_threshold=best)
+        start = time.perf_counter()
         fine_tuning = model.fit(training, validation_data=validation, epochs=arguments.fine_tune,
-                                shuffle=False,  # the batches are shuffled already
+                                shuffle=False,  # the batches are shuffled already; `fit` cannot
                                 callbacks=[save_better, stop_on_nan]).history
+        seconds += time.perf_counter() - start
         after = max(fine_tuning["val_accuracy"])
         print(f"Validation accuracy: {best:.3f} before fine-tuning, {after:.3f} after it.")
         best = max(best, after)
@@ -330,7 +337,7 @@ def draw_stages(before, history, fine_tuning, lesson_8, file):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):
@@ -756,10 +763,10 @@ def predict(files, folder, load, expected_classes=None):
 
     load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
     """
-    file = folder / "model.keras"
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
-    model = load_network(file)
+    saved = folder / "model.keras"
+    if not saved.exists():
+        sys.exit(f"There is no {saved}. Train first, or name another folder with --output-dir.")
+    model = load_network(saved)
     if model.name != NAME:
         sys.exit(f"The network in {folder} is one of {model.name}, not of {NAME}. Name another "
                  "folder with --output-dir.")

@@ -14,6 +14,8 @@ Expect three figures after about ten seconds. In layers.png, look for the animal
 plain in the first row, and gone in the last. In sparsity.png, more and more is zero from
 convolution to convolution. In grad_cam.png, see whether the network looked at the animal, or at
 what is behind it. The script works with the networks of lessons 5, 6, 8, 11 and 13.
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -102,7 +104,8 @@ def main(arguments):
     draw_sparsity(names, zeros, output / "sparsity.png")
 
     # 4. Ask where it looked. Which parts of the picture speak for the most probable class, and
-    #    which for the one that comes second?
+    #    which for the one that comes second? (Where one output serves two classes, what speaks for
+    #    the second is exactly what speaks against the first.)
     scores = model.predict(batch, verbose=0)[0]
     if len(scores) == 1:  # the probability of label 1 alone
         probability = scores[0]
@@ -201,7 +204,7 @@ def grad_cam(model, batch, label):
 
     # The tape records how the score of the class is computed from the maps. The score is the last
     # layer's sum before sigmoid or softmax, because a probability that has reached 1.0 does not
-    # change any more.
+    # change any more: inputs times weights, plus bias.
     with tf.GradientTape() as tape:
         tape.watch(maps)
         features = tf.cast(second_part(maps), tf.float32)
@@ -219,7 +222,7 @@ def grad_cam(model, batch, label):
     heat = tf.reduce_sum(maps * weights, axis=-1, keepdims=True)
     heat = tf.nn.relu(heat)
 
-    # The maps are small, so what is enlarged to the size of the picture is blurred.
+    # Enlarge it to the size of the picture: in lesson 8 from 34x34, so it is blurred.
     heat = tf.image.resize(heat, batch.shape[1:3])  # [1, height, width, 1]
     heat = heat[0, ..., 0]  # the only picture, the only channel
     return heat.numpy()
@@ -228,7 +231,7 @@ def grad_cam(model, batch, label):
 def draw_heat(picture, heat_maps, file):
     """Draw a picture, and again with each heat map over it: bright is what speaks for the class.
 
-    heat_maps: {title: heat map [height, width]}. One scale for all shows which class has more.
+    heat_maps: {title: heat map [height, width]}. All have the same scale.
     """
     highest = 1e-9  # not 0: perhaps nothing speaks for any class
     for heat in heat_maps.values():
@@ -258,7 +261,7 @@ def draw_heat(picture, heat_maps, file):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):

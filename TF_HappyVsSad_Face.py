@@ -10,6 +10,8 @@ no validation set.
 
 Expect the callback to stop the training before the fifteenth epoch, in less than a minute on a two-
 core CPU. The first run downloads 3 MB. The icons were drawn by Laurence Moroney.
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -124,7 +126,7 @@ def main(arguments):
     start = time.perf_counter()
     history = model.fit(
         training, epochs=arguments.epochs,
-        shuffle=False,  # the batches are shuffled already
+        shuffle=False,  # the batches are shuffled already; `fit` cannot
         callbacks=[stop_when_learned, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
 
@@ -151,7 +153,7 @@ def main(arguments):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):
@@ -562,10 +564,10 @@ def predict(files, folder, load, expected_classes=None):
 
     load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
     """
-    file = folder / "model.keras"
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
-    model = load_network(file)
+    saved = folder / "model.keras"
+    if not saved.exists():
+        sys.exit(f"There is no {saved}. Train first, or name another folder with --output-dir.")
+    model = load_network(saved)
     if model.name != NAME:
         sys.exit(f"The network in {folder} is one of {model.name}, not of {NAME}. Name another "
                  "folder with --output-dir.")

@@ -12,6 +12,8 @@ not exactly, right.
 
 Expect a prediction of about 18.98 for x = 10, where the rule says 19, after a few seconds. Nothing
 is downloaded.
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -137,7 +139,7 @@ def draw_result(losses, y, weight, bias, file):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):

@@ -19,6 +19,8 @@ the two curves.
 
 Expect it to be right about nine of ten validation pictures, after two to nine minutes on a two-core
 CPU. The first run downloads 161 MB. The pictures were rendered by Laurence Moroney.
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -71,8 +73,9 @@ RESCALE = 1 / 255  # turns bytes, 0 to 255, into 0 to 1: networks learn badly fr
 def build_model():
     """Return the network: pictures [batch, 300, 300, 3] in, probability of class 1 [batch, 1] out.
 
-    Each convolution looks for patterns in what the one before it has found. Each pooling halves
-    the width and the height, so that the next filter sees more of the picture.
+    Each convolution looks for patterns in what the one before it has found; relu turns what is
+    negative into 0. Each pooling halves the width and the height, so that the next filter sees
+    more of the picture.
     """
     return tf.keras.Sequential([
         layers.Input((*IMAGE_SIZE, 3)),  # height, width, and three channels: red, green and blue
@@ -89,8 +92,7 @@ def build_model():
         layers.Flatten(),  # 3,136 numbers in one row, as a dense layer needs them
         layers.Dense(512, activation="relu"),  # weighs which part was found where
         # Sigmoid turns the last sum into a probability: that of label 1. One is enough for two
-        # classes, as label 0 has the rest of 1. It is computed in 32 bits, even where the other
-        # layers use 16 to be fast: in 16, 0.999 would become 1.
+        # classes, as label 0 has the rest of 1. (float32: in 16 bits, 0.999 would become 1.)
         layers.Dense(1, activation="sigmoid", dtype="float32"),
     ], name=NAME)
 
@@ -119,17 +121,16 @@ def main(arguments):
     if len(classes) > 2:
         sys.exit(f"This network tells two classes apart, and {train_folder} has {len(classes)}. "
                  "Lesson 13 is for more.")
-    generator = ImageDataGenerator(rescale=RESCALE)
-    train_flow = generator.flow_from_directory(
+    train_flow = ImageDataGenerator(rescale=RESCALE).flow_from_directory(
         train_folder, target_size=IMAGE_SIZE, classes=classes, class_mode="binary",
         batch_size=arguments.batch_size)
-    validation_flow = generator.flow_from_directory(
+    validation_flow = ImageDataGenerator(rescale=RESCALE).flow_from_directory(
         validation_folder, target_size=IMAGE_SIZE, classes=classes, class_mode="binary",
         batch_size=arguments.batch_size)
 
     # 2. Read them, and look at some. `fit` could take the flows as they are, but they would read
-    #    every file again in each epoch. `keep_in_memory` does what a flow says, and gives the same
-    #    batches, but reads every file only once.
+    #    every file again in each epoch. `keep_in_memory` gives the batches that a flow describes,
+    #    but reads every file only once. (300x300 pixels of three bytes take 270 kB of memory.)
     training = keep_in_memory(train_flow)
     validation = keep_in_memory(validation_flow)
     pictures, labels = next(iter(training))
@@ -156,7 +157,7 @@ def main(arguments):
     stop_on_nan = StopOnNaN()  # not a number: then the steps were too large
     start = time.perf_counter()
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs,
-                        shuffle=False,  # the batches are shuffled already
+                        shuffle=False,  # the batches are shuffled already; `fit` cannot
                         callbacks=[save_best, save_names, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
 
@@ -199,7 +200,7 @@ def classify(model, batches):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):
@@ -671,10 +672,10 @@ def predict(files, folder, load, expected_classes=None):
 
     load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
     """
-    file = folder / "model.keras"
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
-    model = load_network(file)
+    saved = folder / "model.keras"
+    if not saved.exists():
+        sys.exit(f"There is no {saved}. Train first, or name another folder with --output-dir.")
+    model = load_network(saved)
     if model.name != NAME:
         sys.exit(f"The network in {folder} is one of {model.name}, not of {NAME}. Name another "
                  "folder with --output-dir.")

@@ -12,6 +12,8 @@ and validation?
 Expect it to be right about seven of eight validation pictures, after two to nine minutes on a two-
 core CPU: on these pictures, not more than lesson 5 reaches. The first run downloads 161 MB. The
 pictures were rendered by Laurence Moroney.
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -147,7 +149,7 @@ def main(arguments):
     stop_on_nan = StopOnNaN()  # not a number: then the steps were too large
     start = time.perf_counter()
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs,
-                        shuffle=False,  # the batches are shuffled already
+                        shuffle=False,  # the batches are shuffled already; `fit` cannot
                         callbacks=[save_best, save_names, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
 
@@ -195,7 +197,7 @@ def describe_gap(name, history):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):
@@ -655,10 +657,10 @@ def predict(files, folder, load, expected_classes=None):
 
     load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
     """
-    file = folder / "model.keras"
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
-    model = load_network(file)
+    saved = folder / "model.keras"
+    if not saved.exists():
+        sys.exit(f"There is no {saved}. Train first, or name another folder with --output-dir.")
+    model = load_network(saved)
     if model.name != NAME:
         sys.exit(f"The network in {folder} is one of {model.name}, not of {NAME}. Name another "
                  "folder with --output-dir.")

@@ -12,6 +12,8 @@ no part in it: where it is wrong, how sure it is, and how sure you can be of the
 With --history it only draws the curves of other lessons, one or several. Without it, expect a test
 accuracy of about .86 after half a minute to two minutes on a two-core CPU. The first run downloads
 31 MB. Fashion-MNIST: Zalando Research, MIT licence.
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -273,7 +275,7 @@ def compare_runs(files, target):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):

@@ -10,6 +10,8 @@ without Keras and to phones; and what a stranger's model file could do.
 
 Expect a difference of exactly 0 between the predictions before and after, in about fifteen seconds.
 Nothing is downloaded.
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -195,7 +197,7 @@ def draw_losses(losses, resumed_losses, file):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):

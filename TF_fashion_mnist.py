@@ -11,6 +11,8 @@ before these layers, and to gain three percentage points; and to look at what th
 Expect the dense network to be right about 87 of 100 new pictures, and the convolutional one about
 90, after one to four minutes on a two-core CPU. The first run downloads 31 MB. Fashion-MNIST:
 Zalando Research, MIT licence.
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -178,7 +180,7 @@ def draw_layers(model, pictures, file):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):

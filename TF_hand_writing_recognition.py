@@ -10,6 +10,8 @@ mistakes: which digits does the network still get wrong, and would you have got 
 Expect the dense network to be right about 98 of 100 new digits, and the convolutional one nearly
 99, after one to two minutes on a two-core CPU. The first run downloads 11 MB. MNIST: Yann LeCun and
 Corinna Cortes, CC BY-SA 3.0.
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -182,7 +184,7 @@ def load_digit(file, shape):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):
@@ -426,10 +428,10 @@ def predict(files, folder, load, expected_classes=None):
 
     load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
     """
-    file = folder / "model.keras"
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
-    model = load_network(file)
+    saved = folder / "model.keras"
+    if not saved.exists():
+        sys.exit(f"There is no {saved}. Train first, or name another folder with --output-dir.")
+    model = load_network(saved)
     if model.name != NAME:
         sys.exit(f"The network in {folder} is one of {model.name}, not of {NAME}. Name another "
                  "folder with --output-dir.")

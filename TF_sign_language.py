@@ -11,6 +11,8 @@ the best epoch on validation pictures, so that the test pictures decide nothing.
 Expect one to five minutes on a two-core CPU. The first run downloads 63 MB from Kaggle, which asks
 for no login. J and Z are signed with a movement, so no picture shows them. Sign Language MNIST:
 "tecperson" on Kaggle, CC0.
+
+In a notebook (Jupyter, Colab), write %run instead of python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -125,7 +127,7 @@ def main(arguments):
     stop_on_nan = StopOnNaN()  # not a number: then the steps were too large
     start = time.perf_counter()
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs,
-                        shuffle=False,  # the batches are shuffled already
+                        shuffle=False,  # the batches are shuffled already; `fit` cannot
                         callbacks=[save_best, save_names, save_curves, stop_on_nan]).history
     seconds = time.perf_counter() - start
 
@@ -236,7 +238,7 @@ def draw_hands(files, file):
 def set_up(seed):
     """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
 
-    All layers compute in 32 bits, unless `choose_precision` follows.
+    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
     """
     major, minor = tf.__version__.split(".")[:2]
     if (int(major), int(minor)) < (2, 21):
@@ -529,10 +531,10 @@ def predict(files, folder, load, expected_classes=None):
 
     load: a function that turns a file and the shape of the network's input into pixels, 0 to 255.
     """
-    file = folder / "model.keras"
-    if not file.exists():
-        sys.exit(f"There is no {file}. Train first, or name another folder with --output-dir.")
-    model = load_network(file)
+    saved = folder / "model.keras"
+    if not saved.exists():
+        sys.exit(f"There is no {saved}. Train first, or name another folder with --output-dir.")
+    model = load_network(saved)
     if model.name != NAME:
         sys.exit(f"The network in {folder} is one of {model.name}, not of {NAME}. Name another "
                  "folder with --output-dir.")

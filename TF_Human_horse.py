@@ -440,10 +440,10 @@ def open_picture(file):
             pixels = np.asarray(picture)
             if pixels.min() < 0 or pixels.max() > 65535:
                 raise ValueError("it has more than 16 bits a pixel")
-            if "transparency" in picture.info:  # this value stands for transparent: white paper
-                pixels = np.where(pixels == picture.info["transparency"], 65535, pixels)
+            transparent = pixels == picture.info.get("transparency", -1)
             if pixels.max() > 255:
                 pixels = pixels // 257
+            pixels = np.where(transparent, 255, pixels)  # white paper
             picture = Image.fromarray(np.uint8(pixels))
         if picture.mode == "F":
             raise ValueError("its pixels are not whole numbers")

@@ -31,7 +31,7 @@ COURSE = {  # flags of the course's way, and its optimizer where that is another
     "TF_Human_horse_Augmentation.py": ([], None),
     "TF_Dogs_Cats_Transfer_Learning.py": (["--batch-size", "20", "--epochs", "20"], None),
     "TF_RockPaperScissors.py": (["--epochs", "25"], "rmsprop"),
-    "TF_sign_language.py": (["--batch-size", "32"], "adam"),
+    "TF_sign_language.py": (["--batch-size", "32", "--epochs", "15"], "adam"),
 }
 
 

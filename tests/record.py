@@ -108,6 +108,8 @@ def select(rows, script, way):
 
 
 def short(value):
+    if value > 1:  # no accuracy
+        return f"{value:.2f}"
     return f"{value:.3f}".removeprefix("0")
 
 

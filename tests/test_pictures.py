@@ -164,6 +164,13 @@ def test_transparent_paper_is_white(kind, load, tmp_path):
     assert pixels[draw_stroke() == 0].min() == 255 and pixels[draw_stroke() > 0].max() < 20
 
 
+def test_a_grey_of_eight_bits_in_sixteen_stays_beside_transparent_paper(load, tmp_path):
+    ink = np.uint16(draw_stroke()) // 255 * 200
+    Image.fromarray(ink).save(tmp_path / "ink.png", transparency=0)
+    pixels = np.asarray(load(PETS).open_picture(tmp_path / "ink.png"))
+    assert (pixels[ink == 0] == 255).all() and (pixels[ink > 0] == 200).all()
+
+
 def test_opaque_pixels_do_not_change(load, tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (90, 80, 4), np.uint8)
     pixels[::2, :, 3] = 255

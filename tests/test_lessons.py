@@ -374,17 +374,29 @@ def blocks_of_the_notes(words):
     return [block for block in blocks if words in block]
 
 
+@pytest.mark.parametrize("script", ["TF_Dogs_Cats_Transfer_Learning.py", "TF_Dogs_Cats.py"])
 def test_the_program_of_the_notes_uses_a_saved_network(
-    trained, drawn, monkeypatch, capsys, tmp_path
+    script, trained, drawn, monkeypatch, capsys, tmp_path
 ):
     (program,) = blocks_of_the_notes("# not in the script: a program of your own")
-    process = trained("TF_Dogs_Cats_Transfer_Learning.py")
-    picture = next((drawn / "cats_and_dogs_filtered" / "validation" / "dogs").iterdir())
+    (which_part,) = blocks_of_the_notes("# not in the script: which part decided?")
+    process = trained(script)
+    picture = next((drawn / "cats_and_dogs_filtered" / "validation" / "cats").iterdir())
     shutil.copytree(process.outputs, tmp_path / "outputs" / "network")
     shutil.copy(picture, tmp_path / "found_today.jpg")
     monkeypatch.chdir(tmp_path)
-    exec(program, {})
-    assert re.match(r"(cats|dogs) (0\.[5-9]|1\.0)", capsys.readouterr().out)
+    variables = {}
+    exec(program + which_part, variables)
+    answer, probability = capsys.readouterr().out.split()
+    model = variables["model"]
+    expected = model.predict(variables["pictures"], verbose=0)[0]
+    if script == "TF_Dogs_Cats.py":
+        expected = [1 - expected[0], expected[0]]
+    assert answer == ["cats", "dogs"][np.argmax(expected)]
+    assert float(probability) == pytest.approx(max(expected), abs=1e-5)
+    columns = -(-model.input_shape[1] // 10)
+    assert variables["fall"].shape == (columns**2,) and variables["fall"].max() > 0
+    check_figure(tmp_path / "which_part.png")
 
 
 def test_the_class_weights_of_the_notes_fit_into_lesson_12(run, drawn, tmp_path, monkeypatch):

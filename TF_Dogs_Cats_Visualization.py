@@ -51,7 +51,7 @@ COLUMNS = 16  # filters of each layer that the figure shows
 
 def main(arguments):
     output = arguments.output_dir
-    set_up(seed=1)
+    set_up(seed=1)  # nothing is random here, except which photograph --seed chooses
     output.mkdir(parents=True, exist_ok=True)
 
     # 1. Load the trained network, and a picture: of the size, and scaled, as in its training.
@@ -193,14 +193,15 @@ def grad_cam(model, batch, label):
     batch: one picture [1, height, width, 3], 0 to 1.
     """
     # Cut the network into three: up to the maps of the last convolution, the layers that follow,
-    # and the last layer.
+    # and the last layer. So what follows the maps can be computed by itself, and recorded. (The
+    # shapes in the comments are those of lesson 8.)
     for number, layer in enumerate(model.layers):
         if isinstance(layer, layers.Conv2D):
             cut = number + 1
     first_part = tf.keras.Sequential(model.layers[:cut])
     second_part = tf.keras.Sequential(model.layers[cut:-1])
     last_layer = model.layers[-1]
-    maps = first_part(batch)
+    maps = first_part(batch)  # [1, 34, 34, 64]
 
     # The tape records how the score of the class is computed from the maps. The score is the last
     # layer's sum before sigmoid or softmax, because a probability that has reached 1.0 does not
@@ -216,13 +217,13 @@ def grad_cam(model, batch, label):
     # The gradient says how much the score grows as a value in a map grows. Its mean over the whole
     # map is the weight of the map: how much what this filter has found speaks for the class.
     gradients = tape.gradient(score, maps)
-    weights = tf.reduce_mean(gradients, axis=[1, 2], keepdims=True)  # one for each map
+    weights = tf.reduce_mean(gradients, axis=[1, 2], keepdims=True)  # [1, 1, 1, 64]
 
     # The sum of all maps, each times its weight, without the places that speak against the class.
     heat = tf.reduce_sum(maps * weights, axis=-1, keepdims=True)
     heat = tf.nn.relu(heat)
 
-    # Enlarge it to the size of the picture: in lesson 8 from 34x34, so it is blurred.
+    # Enlarge it to the size of the picture; from 34x34, it gets blurred.
     heat = tf.image.resize(heat, batch.shape[1:3])  # [1, height, width, 1]
     heat = heat[0, ..., 0]  # the only picture, the only channel
     return heat.numpy()

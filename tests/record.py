@@ -178,11 +178,11 @@ def describe(rows, script):
     text = f"*Expect:* {summary(default).capitalize()}"
     if duration(rows, script) != "-":
         text += f" The training took {duration(rows, script)}."
+    if ratio(rows, script) != "-":
+        text += f" The course's way takes {ratio(rows, script)} times as long."
     augmented = select(rows, script, "augment")
     if augmented:
         text += f" With `--augment`: {summary(augmented)}"
-    if ratio(rows, script) != "-":
-        text += f" The course's way takes {ratio(rows, script)} times as long."
     return text
 
 

@@ -243,9 +243,10 @@ def draw_heat(picture, heat_maps, file):
         axis.axis("off")
         axis.imshow(picture)
     axes[0].set_title("the picture")
-    for axis, (title, heat) in zip(axes[1:], heat_maps.items()):
-        image = axis.imshow(heat / highest, cmap="inferno", alpha=0.6)
+    for axis, title in zip(axes[1:], heat_maps):
         axis.set_title(title)
+        heat = heat_maps[title] / highest
+        image = axis.imshow(heat, cmap="inferno", alpha=0.6)
     add_key(image, axes, "nothing, or\nagainst it", "most for\nthis class")
     figure.savefig(file)
 

@@ -289,7 +289,7 @@ def test_readme_says_what_was_recorded():
         and "<!-- table -->" in README
     )
     changed = [{**row, "value": "0.1234"} for row in rows]
-    assert ".123 in" in record.render(README, changed)
+    assert ".123 (.123 to .123) in" in record.render(README, changed)
 
 
 def test_a_run_is_recorded_once(tmp_path):

@@ -277,8 +277,8 @@ def find_folders(data, training="train", validation="validation"):
     for first, second in names:
         if (data / first).is_dir() and (data / second).is_dir():
             return data / first, data / second
-    sys.exit(f"{data} needs two folders, {training} and {validation}, each with a folder for every "
-             "class. Lesson 10 makes them from pictures of your own. If it is an unfinished "
+    sys.exit(f"{data} needs two folders, {training} and {validation} (or training and testing, as "
+             "lesson 10 makes them), each with a folder for every class. If it is an unfinished "
              "download, delete it, and run the lesson again.")
 
 

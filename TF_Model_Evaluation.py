@@ -136,8 +136,9 @@ def main(arguments):
     predicted = np.argmax(scores, axis=1)
     accuracy = np.mean(predicted == y_test)
     low, high = accuracy_interval(accuracy, len(y_test))
-    print(f"\nThe network that is {better} is right about {accuracy:.1%} of the test pictures. On "
-          f"all pictures like these: about {low:.1%} to {high:.1%}, with 95% confidence.")
+    print(f"\nThe network that is {better} classifies {accuracy:.1%} of the test pictures "
+          f"correctly. Of all pictures like these, it would be {low:.1%} to {high:.1%}, with 95% "
+          "confidence.")
     save_metrics(output, arguments, seconds, test_accuracy=float(accuracy))
 
     # 5. Look behind the accuracy: which classes does it confuse, how sure is it, and what are its

@@ -163,13 +163,13 @@ def diagnose(history):
     validation_end = np.median(val_loss[-5:])
     text = (f"validation loss is lowest in epoch {turn + 1}, {lowest:.3f}. In the last epochs it "
             f"is about {validation_end:.3f}, and training loss {training_end:.3f}")
-    two_epochs_ago = val_loss[-3:][0]
-    if turn + 1 == len(val_loss) and lowest < 0.98 * two_epochs_ago:  # falls by more than 2%
+    earlier = val_loss[max(turn - 2, 0)]  # two epochs before
+    if turn + 1 == len(val_loss) and lowest < 0.98 * earlier:  # falls by more than 2%
         return f"{text}: validation loss still falls, train longer."
     has_risen = validation_end > 1.1 * lowest  # by more than a tenth
     is_above = validation_end > 1.1 * training_end
     is_far_above = validation_end > 2 * training_end
-    if has_risen and is_above or is_far_above:
+    if (has_risen and is_above) or is_far_above:
         return f"{text}: overfitting, stop at epoch {turn + 1}."
     return f"{text}: no overfitting. A good fit if the loss is low enough, underfitting if not."
 
@@ -265,8 +265,8 @@ def compare_runs(files, target):
     plt.show()
 
 
-# The lesson ends here. What follows sets up TensorFlow, gets the data, draws and saves the results.
-# It is the same, to the letter, in every lesson, and need not be read to understand this one.
+# The lesson ends here. What follows is tools, which need not be read to understand it. Those that
+# several lessons need are the same, to the letter, in all of them.
 # --------------------------------------------------------------------------------------------------
 
 

@@ -173,8 +173,8 @@ def load_digit(file, shape):
     return (255 * pixels / pixels.max()).reshape(shape)
 
 
-# The lesson ends here. What follows sets up TensorFlow, gets the data, draws and saves the results.
-# It is the same, to the letter, in every lesson, and need not be read to understand this one.
+# The lesson ends here. What follows is tools, which need not be read to understand it. Those that
+# several lessons need are the same, to the letter, in all of them.
 # --------------------------------------------------------------------------------------------------
 
 

@@ -354,6 +354,9 @@ def test_lesson_15_tells_underfitting_a_good_fit_and_overfitting(load):
     assert "good fit" in diagnose(history(flat, flat, flat, flat))
     low = [0.5, 0.3, 0.2, 0.1, 0.05]
     assert "overfitting, stop at epoch 2" in diagnose(history(falling, falling, rising, low))
+    steep, lower = [0.6, 0.5, 0.4, 0.3], [0.55, 0.45, 0.35, 0.25]
+    assert "still falls, train longer" in diagnose(history(steep, steep, steep, lower))
+    assert "overfitting" in diagnose(history(flat, flat, flat, low))  # far above training loss
     assert "no validation" in diagnose({"loss": falling})
 
 

@@ -25,7 +25,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SOURCES = {script: (ROOT / script).read_text(encoding="utf-8") for script in SCRIPTS}
 RULER = (
     "# The lesson ends here. "
-    "What follows sets up TensorFlow, gets the data, draws and saves the results."
+    "What follows is tools, which need not be read to understand it. Those that"
 )
 OWN = {
     "main",

@@ -2,11 +2,14 @@
 and has learned.
 """
 
+import functools
+import json
 import re
 import resource
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -158,19 +161,6 @@ def test_saved_models_are_the_same_in_every_format(run):
         assert word in process.out, word
     check_figure(process.outputs / "loss.png")
     assert not [text for text in process.texts if "mathdefault" in text]
-
-
-@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-def test_the_file_for_phones_answers_as_the_network_does(run, monkeypatch):
-    (lines,) = blocks_of_the_notes("tf.lite.Interpreter")
-    process = run("TF_Saving_Loading_Model.py")
-    monkeypatch.chdir(process.outputs)
-    pictures = np.float32([[2.5]])
-    answers = []
-    exec(lines, {"tf": tf, "pictures": pictures, "print": answers.append})
-    expected = tf.keras.models.load_model("model.keras")(pictures)
-    for output in answers[0].values():
-        np.testing.assert_allclose(output, expected, atol=1e-6)
 
 
 def test_happy_or_sad_stops_after_the_epoch_that_is_good_enough(trained):
@@ -397,6 +387,94 @@ def test_the_program_of_the_notes_uses_a_saved_network(
     columns = -(-model.input_shape[1] // 10)
     assert variables["fall"].shape == (columns**2,) and variables["fall"].max() > 0
     check_figure(tmp_path / "which_part.png")
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_the_file_for_the_phone_needs_only_what_a_phone_has(tmp_path, monkeypatch, capsys):
+    (export,) = blocks_of_the_notes("# not in the script: a file for the phone")
+    (ask,) = blocks_of_the_notes("# not in the script: without TensorFlow")
+    layers = tf.keras.layers
+    network = tf.keras.Sequential([
+        layers.Input((8, 10, 3)),
+        layers.Conv2D(4, 3, activation="relu", dtype="mixed_bfloat16"),  # no phone has this
+        layers.Flatten(),
+        layers.Dense(2, activation="softmax", dtype="float32"),
+    ])
+    network.save(tmp_path / "model.keras")
+    monkeypatch.chdir(tmp_path)
+    exec(export, {})
+    builtin = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = functools.partial(
+        tf.lite.Interpreter, experimental_op_resolver_type=builtin)  # as a phone's: no TensorFlow
+    module = types.SimpleNamespace(Interpreter=interpreter)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", types.ModuleType("ai_edge_litert"))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", module)
+    pictures = np.random.default_rng(1).random((1, 8, 10, 3), np.float32)
+    capsys.readouterr()
+    exec(ask, {"pictures": pictures})
+    printed = re.findall(r"\d\.\d+", capsys.readouterr().out)
+    (details,) = interpreter("model.tflite").get_input_details()
+    assert list(details["shape_signature"]) == [1, 8, 10, 3]  # LiteRT.js refuses -1, any number
+    expected = network.predict(pictures, verbose=0)[0]
+    assert np.float32(printed) == pytest.approx(expected, abs=0.01)  # bfloat16 is coarse
+
+
+BROWSER = """
+const drawing = {
+  drawImage: (photograph, ...place) => { drawing.drawn = [photograph, ...place]; },
+  getImageData: (x, y, width, height) => (
+    { data: Array.from({ length: 4 * width * height }, (_, index) => index) }),
+};
+const elements = {
+  p: {},
+  canvas: { getContext: () => drawing },
+  input: { files: ["photograph"], disabled: true },
+};
+globalThis.document = { querySelector: (name) => elements[name] };
+globalThis.createImageBitmap = async (file) => `upright ${file}`;
+globalThis.fetch = async (name) => ({ text: async () => "cats\\r\\ndogs\\r\\nhorses" });
+const given = [];
+class Tensor {
+  constructor(data, shape) { given.push({ data: [...data], shape }); }
+  delete() {}
+}
+const loadLiteRt = async () => {};
+const loadAndCompile = async (name) => ({
+  getInputDetails: () => [{ shape: Int32Array.of(1, 2, 3, 3) }],
+  run: async (batch) => [{ toTypedArray: () => Float32Array.from(SCORES), delete: () => {} }],
+});
+"""
+ASK = """
+await elements.input.onchange();
+console.log(JSON.stringify({
+  answer: elements.p.textContent, disabled: elements.input.disabled, drawn: drawing.drawn,
+  size: [elements.canvas.width, elements.canvas.height], ...given[0],
+}));
+"""
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="the page is JavaScript")
+@pytest.mark.parametrize(
+    ["scores", "answer"], [([0.125, 0.25, 0.625], "horses: 63 %"), ([0.25], "cats: 75 %")]
+)
+def test_the_page_for_the_phone_asks_the_network(scores, answer, tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (page,) = re.findall(r"```html\n(.*?)```", text, re.DOTALL)
+    (script,) = re.findall(r'<script type="module">\nimport .*?\n(.*)</script>', page, re.DOTALL)
+    program = tmp_path / "page.mjs"
+    program.write_text(BROWSER.replace("SCORES", str(scores)) + script + ASK)
+    process = subprocess.run(["node", program], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 0, process.stderr
+    seen = json.loads(process.stdout)
+    pixels = [index / 255 for index in range(4 * 2 * 3) if index % 4 != 3]  # no opacity
+    assert seen.pop("data") == pytest.approx(pixels)
+    assert seen == {
+        "answer": answer,
+        "disabled": False,
+        "drawn": ["upright photograph", 0, 0, 3, 2],
+        "size": [3, 2],
+        "shape": [1, 2, 3, 3],
+    }
 
 
 def test_the_class_weights_of_the_notes_fit_into_lesson_12(run, drawn, tmp_path, monkeypatch):

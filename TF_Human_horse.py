@@ -92,7 +92,7 @@ def build_model():
         layers.Flatten(),  # 3,136 numbers in one row, as a dense layer needs them
         layers.Dense(512, activation="relu"),  # weighs which part was found where
         # Sigmoid turns the last sum into a probability: that of label 1. One is enough for two
-        # classes, as label 0 has the rest of 1. (float32: in 16 bits, 0.999 would become 1.)
+        # classes: label 0 has 1 minus it. (float32: in 16 bits, 0.999 would become 1.)
         layers.Dense(1, activation="sigmoid", dtype="float32"),
     ], name=NAME)
 

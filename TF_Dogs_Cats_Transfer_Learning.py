@@ -170,7 +170,8 @@ def main(arguments):
     best = max(history["val_accuracy"])  # flatters a little: these pictures have chosen the epoch
     print(f"Validation accuracy: {before['accuracy']:.3f} before training, {best:.3f} after it.")
 
-    #    Which class is taken for which? A rare class may be missed although accuracy is high.
+    #    Which class is taken for which? A rare class may be missed although accuracy is high. (The
+    #    matrix shows this network, before any fine-tuning.)
     validation_features, validation_labels = validation_data
     predicted = np.argmax(head.predict(validation_features, verbose=0), axis=1)
     matrix = tf.math.confusion_matrix(validation_labels, predicted, len(classes)).numpy()

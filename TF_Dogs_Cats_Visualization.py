@@ -192,23 +192,23 @@ def grad_cam(model, batch, label):
 
     batch: one picture [1, height, width, 3], 0 to 1.
     """
-    # Cut the network into three: up to the maps of the last convolution, the layers that follow,
-    # and the last layer. So what follows the maps can be computed by itself, and recorded. (The
-    # shapes in the comments are those of lesson 8.)
-    for number, layer in enumerate(model.layers):
+    # Pass the picture from layer to layer, and keep the maps of the last convolution on the way.
+    # The tape records what is computed from them. (The shapes are those of lesson 8.)
+    for layer in model.layers:
         if isinstance(layer, layers.Conv2D):
-            cut = number + 1
-    first_part = tf.keras.Sequential(model.layers[:cut])
-    second_part = tf.keras.Sequential(model.layers[cut:-1])
+            last_convolution = layer
     last_layer = model.layers[-1]
-    maps = first_part(batch)  # [1, 34, 34, 64]
-
-    # The tape records how the score of the class is computed from the maps. The score is the last
-    # layer's sum before sigmoid or softmax, because a probability that has reached 1.0 does not
-    # change any more: inputs times weights, plus bias.
+    values = tf.constant(batch)
     with tf.GradientTape() as tape:
-        tape.watch(maps)
-        features = tf.cast(second_part(maps), tf.float32)
+        for layer in model.layers[:-1]:
+            values = layer(values)
+            if layer is last_convolution:
+                maps = values  # [1, 34, 34, 64]
+                tape.watch(maps)
+
+        # The score of a class is the last layer's sum before sigmoid or softmax, inputs times
+        # weights plus bias, because a probability that has reached 1.0 does not change any more.
+        features = tf.cast(values, tf.float32)
         scores = features @ last_layer.kernel + last_layer.bias
         if scores.shape[1] == 1:  # one score for two classes: what is for label 1 is against 0
             scores = tf.concat([-scores, scores], axis=1)

@@ -401,9 +401,12 @@ def test_the_file_for_the_phone_needs_only_what_a_phone_has(tmp_path, monkeypatc
         layers.Flatten(),
         layers.Dense(2, activation="softmax", dtype="float32"),
     ])
-    network.save(tmp_path / "model.keras")
+    folder = tmp_path / "outputs" / "network"
+    folder.mkdir(parents=True)
+    network.save(folder / "model.keras")
     monkeypatch.chdir(tmp_path)
     exec(export, {})
+    monkeypatch.chdir(folder)
     builtin = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = functools.partial(
         tf.lite.Interpreter, experimental_op_resolver_type=builtin)  # as a phone's: no TensorFlow

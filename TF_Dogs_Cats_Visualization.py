@@ -81,17 +81,17 @@ def main(arguments):
         elif isinstance(layer, layers.MaxPooling2D):
             outputs.append(layer.output)
             names.append(f"pooling {convolutions}")
-    if convolutions == 0:
-        sys.exit(f"{arguments.model} has no convolutions: choose the network of lesson 5, 6, 8, 11 "
-                 "or 13 with --model.")
+    if convolutions == 0 or not isinstance(model, tf.keras.Sequential):
+        sys.exit(f"{arguments.model} is not a single chain of layers with convolutions: choose the "
+                 "network of lesson 5, 6, 8, 11 or 13 with --model.")
     look_inside = tf.keras.Model(model.inputs[0], outputs)
     all_maps = []
     for maps in look_inside.predict(batch, verbose=0):
         all_maps.append(np.float32(maps[0]))  # [height, width, filters]
 
     # 3. Count the zeros. A convolution ends with relu, which turns every negative value into 0:
-    #    there the filter has not found its pattern. A filter that is 0 everywhere is called dead,
-    #    although it may respond to another picture. (Pooling keeps the largest of four values, so
+    #    there the filter has not found its pattern. A filter that is 0 everywhere is called dead
+    #    for this picture: it may respond to another. (Pooling keeps the largest of four values, so
     #    fewer of its values are zero.)
     zeros = []
     for name, maps in zip(names, all_maps):
@@ -145,7 +145,7 @@ def draw_representations(picture, names, all_maps, file):
     axes[0].set_anchor("W")  # on the left, above the first filters
     for axis, name, maps in zip(axes[1:], names, all_maps):
         strip = join_maps(maps)
-        image = axis.imshow(strip, cmap="inferno", interpolation="nearest")
+        image = axis.imshow(strip, cmap="inferno", interpolation="nearest", vmin=0, vmax=1)
         text = f"{name}\n{maps.shape}"
         axis.set_ylabel(text, rotation=0, ha="right", va="center")
     add_key(image, axes, "zero", "strongest\nresponse\nof the filter")
@@ -168,8 +168,7 @@ def join_maps(maps):
 
 
 def add_key(image, axes, low, high):
-    """Say beside the axes what the darkest and the brightest color mean."""
-    image.set_clim(0, 1)
+    """Say beside the axes what the darkest color, 0, and the brightest, 1, mean."""
     key = plt.colorbar(image, ax=axes, shrink=0.5, ticks=[0, 1], panchor=False)
     key.set_ticklabels([low, high])
 
@@ -192,8 +191,9 @@ def grad_cam(model, batch, label):
 
     batch: one picture [1, height, width, 3], 0 to 1.
     """
-    # Pass the picture from layer to layer, and keep the maps of the last convolution on the way.
-    # The tape records what is computed from them. (The shapes are those of lesson 8.)
+    # Pass the picture from layer to layer, and keep the maps of the last convolution on the way,
+    # so that the scores are computed from these very maps. The tape records how. (The shapes are
+    # those of lesson 8.)
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D):
             last_convolution = layer
@@ -208,7 +208,7 @@ def grad_cam(model, batch, label):
 
         # The score of a class is the last layer's sum before sigmoid or softmax, inputs times
         # weights plus bias, because a probability that has reached 1.0 does not change any more.
-        features = tf.cast(values, tf.float32)
+        features = tf.cast(values, tf.float32)  # perhaps from 16 bits
         scores = features @ last_layer.kernel + last_layer.bias
         if scores.shape[1] == 1:  # one score for two classes: what is for label 1 is against 0
             scores = tf.concat([-scores, scores], axis=1)
@@ -246,7 +246,7 @@ def draw_heat(picture, heat_maps, file):
     for axis, title in zip(axes[1:], heat_maps):
         axis.set_title(title)
         heat = heat_maps[title] / highest
-        image = axis.imshow(heat, cmap="inferno", alpha=0.6)
+        image = axis.imshow(heat, cmap="inferno", alpha=0.6, vmin=0, vmax=1)
     add_key(image, axes, "nothing, or\nagainst it", "most for\nthis class")
     figure.savefig(file)
 

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import types
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -291,6 +292,32 @@ def test_what_happens_inside_a_network_and_where_it_looked(script, count, traine
     assert process.out.count("% zeros") == count
     answers = re.findall(r"^\w+ \(([\d.]+)%\)$", process.out, re.MULTILINE)
     assert len(answers) == 2 and float(answers[0]) >= float(answers[1])
+
+
+def test_both_heat_maps_have_the_scale_of_the_key(load, tmp_path):
+    lesson = load("TF_Dogs_Cats_Visualization.py")
+    weak = np.full((4, 4), 0.5)
+    weak[0] = 0.25  # nowhere 0, and nowhere the strongest
+    picture = np.zeros((4, 4, 3), np.uint8)
+    lesson.draw_heat(picture, {"cats": weak, "dogs": 4 * weak}, tmp_path / "heat.png")
+    _, cats, dogs, _ = plt.gcf().axes
+    assert [axis.images[-1].get_clim() for axis in (cats, dogs)] == [(0, 1), (0, 1)]
+    assert cats.images[-1].get_array().max() == 0.25
+    assert dogs.images[-1].get_array().max() == 1
+
+
+def test_lesson_9_needs_a_single_chain_of_layers(run, drawn, tmp_path):
+    layers = tf.keras.layers
+    pictures = layers.Input((20, 20, 3))
+    first = layers.Conv2D(4, 3)(pictures)
+    second = layers.Conv2D(4, 3)(pictures)
+    features = layers.Flatten()(layers.Add()([first, second]))
+    model = tf.keras.Model(pictures, layers.Dense(2, activation="softmax")(features))
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "classes.txt").write_text("cats\ndogs")
+    process = run("TF_Dogs_Cats_Visualization.py", "--model", tmp_path / "model.keras",
+                  "--data-dir", drawn / "cats_and_dogs_filtered")
+    assert_one_sentence(process, "not a single chain of layers", "--model")
 
 
 def test_a_dead_filter_does_not_divide_by_zero(load):

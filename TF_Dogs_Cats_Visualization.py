@@ -13,7 +13,10 @@ layer, and to count its zeros. And you ask which parts of the picture decided, w
 Expect three figures after about ten seconds. In layers.png, look for the animal: its outlines are
 plain in the first row, and gone in the last. In sparsity.png, more and more is zero from
 convolution to convolution. In grad_cam.png, see whether the network looked at the animal, or at
-what is behind it. The script works with the networks of lessons 5, 6, 8, 11 and 13.
+what is behind it.
+
+The last command is for another network. Its layers must form a single chain without branches, as
+in lessons 5, 6, 8, 11 and 13.
 
 In a notebook (Jupyter, Colab), write %run instead of python.
 """
@@ -106,15 +109,15 @@ def main(arguments):
     # 4. Ask where it looked. Which parts of the picture speak for the most probable class, and
     #    which for the one that comes second? (Where one output serves two classes, what speaks for
     #    the second is exactly what speaks against the first.)
-    scores = model.predict(batch, verbose=0)[0]
-    if len(scores) == 1:  # the probability of label 1 alone
-        probability = scores[0]
-        scores = np.array([1 - probability, probability])
-    most_probable_first = np.argsort(-scores)
+    probabilities = model.predict(batch, verbose=0)[0]
+    if len(probabilities) == 1:  # that of label 1 alone
+        second = probabilities[0]
+        probabilities = np.array([1 - second, second])
+    most_probable_first = np.argsort(-probabilities)
     heat_maps = {}
     for label in most_probable_first[:2]:
         name = classes[label]
-        probability = scores[label]
+        probability = probabilities[label]
         answer = f"{name} ({probability:.1%})"
         print(answer)
         heat_maps[answer] = grad_cam(model, batch, label)
@@ -191,9 +194,9 @@ def grad_cam(model, batch, label):
 
     batch: one picture [1, height, width, 3], 0 to 1.
     """
-    # Pass the picture from layer to layer, and keep the maps of the last convolution on the way,
-    # so that the scores are computed from these very maps. The tape records how. (The shapes are
-    # those of lesson 8.)
+    # Pass the picture from layer to layer, and keep the maps of the last convolution on the way.
+    # The tape records how the scores are computed from them: a second model, as in step 2, would
+    # give the maps alone. (The shapes are those of lesson 8.)
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D):
             last_convolution = layer
@@ -208,7 +211,7 @@ def grad_cam(model, batch, label):
 
         # The score of a class is the last layer's sum before sigmoid or softmax, inputs times
         # weights plus bias, because a probability that has reached 1.0 does not change any more.
-        features = tf.cast(values, tf.float32)  # perhaps from 16 bits
+        features = tf.cast(values, tf.float32)  # as the last layer computes
         scores = features @ last_layer.kernel + last_layer.bias
         if scores.shape[1] == 1:  # one score for two classes: what is for label 1 is against 0
             scores = tf.concat([-scores, scores], axis=1)

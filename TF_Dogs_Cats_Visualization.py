@@ -54,7 +54,7 @@ COLUMNS = 16  # filters of each layer that the figure shows
 
 def main(arguments):
     output = arguments.output_dir
-    set_up(seed=1)  # nothing is random here, except which photograph --seed chooses
+    set_up(seed=1)  # any seed: TensorFlow computes nothing random here
     output.mkdir(parents=True, exist_ok=True)
 
     # 1. Load the trained network, and a picture: of the size, and scaled, as in its training.
@@ -211,7 +211,7 @@ def grad_cam(model, batch, label):
 
         # The score of a class is the last layer's sum before sigmoid or softmax, inputs times
         # weights plus bias, because a probability that has reached 1.0 does not change any more.
-        features = tf.cast(values, tf.float32)  # as the last layer computes
+        features = tf.cast(values, tf.float32)  # 32 bits, like the last layer
         scores = features @ last_layer.kernel + last_layer.bias
         if scores.shape[1] == 1:  # one score for two classes: what is for label 1 is against 0
             scores = tf.concat([-scores, scores], axis=1)

@@ -91,8 +91,8 @@ def build_model():
         layers.MaxPooling2D(2),  # 7x7x64
         layers.Flatten(),  # 3,136 numbers in one row, as a dense layer needs them
         layers.Dense(512, activation="relu"),  # weighs which part was found where
-        # Sigmoid turns the last sum into a probability: that of label 1. One is enough for two
-        # classes: label 0 has 1 minus it. (float32: in 16 bits, 0.999 would become 1.)
+        # Sigmoid turns the last sum into a probability, that of label 1. The rest, up to 1, is that
+        # of label 0: a single output is enough. (float32: in 16 bits, 0.999 would become 1.)
         layers.Dense(1, activation="sigmoid", dtype="float32"),
     ], name=NAME)
 

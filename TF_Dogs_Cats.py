@@ -1,7 +1,7 @@
 """Lesson 8: dogs and cats - a network for real photographs, and how it overfits.
 
 A network with 9.5 million weights can learn 2,000 photographs by heart. Then it is right about all
-of them, and about new ones hardly more often than before. That is overfitting.
+of them, but still wrong about one in four new ones. That is overfitting.
 
 You learn to recognise it in the curves of accuracy and loss; and you try a remedy, augmentation:
 training pictures that are never the same twice.
@@ -9,10 +9,10 @@ training pictures that are never the same twice.
   python -m pip install "tensorflow==2.21.*" matplotlib pillow scipy
   python TF_Dogs_Cats.py                         # train, and see it overfit
   python TF_Dogs_Cats.py --augment --epochs 30   # the remedy, and the curves of both runs
-  python TF_Dogs_Cats.py --predict my_pet.jpg    # classify your own photograph
-  python TF_Dogs_Cats.py --data-dir outputs/TF_DataProcessing_for_CNN_DogCatDataset
+  python TF_Dogs_Cats.py --predict my_pet.jpg    # ask the first network, with --augment the other
 
-The last command trains on the full set of 25,000 photographs, which lesson 10 prepares.
+An experiment: give the dense layer in `build_model` 16 instead of 512 numbers, train it with
+--output-dir outputs/small_layer, and compare the gap between the curves.
 
 Best validation accuracy, three seeds each:
 
@@ -52,7 +52,7 @@ from PIL import Image, ImageOps
 from tensorflow.keras import layers
 from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
-Image.MAX_IMAGE_PIXELS = 250_000_000  # phones take such photographs: they are no attack
+Image.MAX_IMAGE_PIXELS = 250_000_000  # or else Pillow warns of a phone's largest photographs
 URL = "https://download.mlcc.google.com/mledu-datasets/cats_and_dogs_filtered.zip"
 CLASSES = ["cats", "dogs"]  # label 0 and label 1: the names of the folders with the pictures
 IMAGE_SIZE = (150, 150)  # height and width in pixels: the network needs pictures of one size
@@ -79,7 +79,7 @@ def main(arguments):
     output = arguments.output_dir
     output.mkdir(parents=True, exist_ok=True)
     tf.keras.utils.set_random_seed(arguments.seed)
-    socket.setdefaulttimeout(60)  # seconds without an answer end a download
+    socket.setdefaulttimeout(60)  # a download fails after 60 seconds without an answer
     choose_precision()  # 16-bit numbers where the machine is made for them, else 32
 
     # 1. Say what happens to a picture before the network sees it. Its pixels are scaled. With
@@ -90,8 +90,9 @@ def main(arguments):
         train_generator = ImageDataGenerator(
             rescale=RESCALE,
             rotation_range=40,  # rotate by up to 40 degrees to either side
-            width_shift_range=0.2,  # shift by up to a fifth, up or down (Keras 3 has the two names
-            height_shift_range=0.2,  # mixed up), and to the left or to the right
+            # Keras 3 has the names of the next two exchanged.
+            width_shift_range=0.2,  # shift up or down, by up to a fifth
+            height_shift_range=0.2,  # shift to the left or to the right, by up to a fifth
             shear_range=0.2,  # slant by up to 0.2 degrees: the course's number, hardly to be seen
             zoom_range=0.2,  # show from 0.8 to 1.2 times as much, in width and in height
             horizontal_flip=True,  # mirror half of them: a dog that looks left is still a dog
@@ -116,15 +117,15 @@ def main(arguments):
     model = build_model()
     model.compile(
         loss="binary_crossentropy",  # how wrong its probabilities are: training makes this smaller
-        # RMSprop moves each weight in the direction in which the loss falls.
-        optimizer=tf.keras.optimizers.RMSprop(learning_rate=1e-3),  # how far each step goes
+        # Moves each weight in the direction in which the loss falls; the rate says how far.
+        optimizer=tf.keras.optimizers.RMSprop(learning_rate=1e-3),
         metrics=["accuracy"],  # the share of pictures that it classifies correctly
     )
     model.summary()
 
     # 4. Train. In each epoch, the network learns from every training picture once, and is then
-    #    measured on the validation pictures. It is saved whenever that has never been better: the
-    #    last epoch is rarely the best.
+    #    measured on the validation pictures. Whenever it is better on them than ever before, it is
+    #    saved. As they have chosen it, their accuracy is a little too high.
     save_best = tf.keras.callbacks.ModelCheckpoint(
         output / "model.keras", monitor="val_accuracy", mode="max", save_best_only=True)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
@@ -142,8 +143,8 @@ def main(arguments):
 
     # 6. Draw them, and, beside an augmented run, those of the run without it. If yours overfits,
     #    the remedy is one flag away: --augment makes the training pictures new in every epoch, so
-    #    that they cannot be memorised. Expect a lower training accuracy, a small gap, and a
-    #    validation loss that goes on falling, but for twice as many epochs.
+    #    that they cannot be memorised. Expect lower training accuracy, a small gap, and validation
+    #    loss that goes on falling; it takes twice as many epochs.
     if arguments.augment:
         histories = {"augmented": history}
         not_augmented = read_history(Path("outputs", "TF_Dogs_Cats", "history.csv"))
@@ -189,7 +190,7 @@ def draw_curves(histories, file, monitor="val_accuracy"):
 
     A star marks the epoch that is saved: the highest "val_accuracy", or the lowest "val_loss".
     """
-    find_best = np.argmin if monitor == "val_loss" else np.argmax
+    find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
         for number, (name, history) in enumerate(histories.items()):
@@ -299,7 +300,7 @@ def augment(pictures, changes, generator):
         colors = {name: change[name] for name in ["brightness", "channel_shift_intensity"]}
         picture = generator.apply_transform(np.float32(picture), colors)
         colored.append(generator.standardize(picture))
-        matrices.append(to_matrix(change, *picture.shape[:2]))
+        matrices.append(to_matrix(change, picture.shape))
     if np.allclose(matrices, np.eye(3)):  # nothing moves, as in validation
         return np.array(colored)
     eight = np.float32(matrices).reshape(-1, 9)[:, :8]  # the ninth number is always 1
@@ -309,13 +310,14 @@ def augment(pictures, changes, generator):
             fill_value=generator.cval * (generator.rescale or 1))
 
 
-def to_matrix(change, height, width):
+def to_matrix(change, shape):
     """Return the matrix [3, 3] that turns the place (x, y, 1) of a pixel into where it comes from.
 
     It goes from the new picture back to the old one, so that every new pixel gets a value. Each
     change is a matrix, and so is their product. Read it from right to left: move the middle of the
     picture to (0, 0), flip, zoom, shear, shift, rotate, and move the middle back.
     """
+    height, width, _ = shape
     turn = np.deg2rad(change["theta"])
     slant = np.deg2rad(change["shear"])
     rotate = [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
@@ -393,8 +395,7 @@ def report_stop(folder, start):
     if not network.exists() or network.stat().st_mtime < start:
         sys.exit("Stopped. This run has saved no network.")
     epochs = len((folder / "history.csv").read_text().splitlines()) - 1
-    unit = "epoch" if epochs == 1 else "epochs"
-    sys.exit(f"Stopped. {folder} holds the best network of this run, after {epochs} {unit}.")
+    sys.exit(f"Stopped after epoch {epochs}. {folder} holds the best network of this run.")
 
 
 def parse_arguments():

@@ -1,11 +1,12 @@
 """Lesson 12: transfer learning - a network that has already learned to see, for your own classes.
 
-A new network overfits on 2,000 photographs: lesson 8's is right about three of four. InceptionV3
-has learned from 1.3 million. Its first layers find what every photograph has: edges and textures.
+A new network overfits on 2,000 photographs: that of lesson 8 gets one new one in four wrong. But
+InceptionV3 has learned from ImageNet, 1.3 million photographs of a thousand classes. Its first
+layers find edges and textures, which every photograph has. Its last ones only fit those classes.
 
-You learn to cut its last layers off, to freeze the rest, and to train a small new head for your own
-classes; to use dropout, and to see what it does; how few photographs are enough; and to let the
-network say so when it is shown something else.
+You learn to cut off its last layers; to freeze the others, which keep what they have learned; to
+train a small new head for your own classes; what dropout does; how few photographs are enough; and
+how a network can tell that a picture shows none of its classes.
 
   python -m pip install "tensorflow==2.21.*" matplotlib pillow
   python TF_Dogs_Cats_Transfer_Learning.py                        # the cats and dogs of lesson 8
@@ -50,7 +51,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 from tensorflow.keras import layers
 
-Image.MAX_IMAGE_PIXELS = 250_000_000  # phones take such photographs: they are no attack
+Image.MAX_IMAGE_PIXELS = 250_000_000  # or else Pillow warns of a phone's largest photographs
 URL = "https://download.mlcc.google.com/mledu-datasets/cats_and_dogs_filtered.zip"
 IMAGE_SIZE = (150, 150)  # height and width in pixels
 VARIANTS = 1  # augmented variants of each training picture, beside the picture itself
@@ -98,7 +99,7 @@ def build_head(class_count, dropout):
     ], name="head")
     head.compile(
         loss="sparse_categorical_crossentropy",  # for labels 0, 1, 2, ...
-        optimizer=tf.keras.optimizers.Adam(learning_rate=3e-4),  # small steps: it overfits soon
+        optimizer=tf.keras.optimizers.Adam(learning_rate=3e-4),  # how far each step goes
         metrics=["accuracy"],
     )
     return head
@@ -108,8 +109,8 @@ def main(arguments):
     output = arguments.output_dir
     output.mkdir(parents=True, exist_ok=True)
     tf.keras.utils.set_random_seed(arguments.seed)
-    tf.keras.mixed_precision.set_global_policy("float32")  # 16 bits would be no faster here
-    socket.setdefaulttimeout(60)  # seconds without an answer end a download
+    tf.keras.mixed_precision.set_global_policy("float32")  # whatever ran before in this notebook
+    socket.setdefaulttimeout(60)  # a download fails after 60 seconds without an answer
 
     # 1. Read the photographs. The names of the folders are the classes, and the labels are their
     #    numbers: 0, 1, 2, ...
@@ -127,8 +128,8 @@ def main(arguments):
     #    head on it, for our classes. See what becomes of ten pictures on their way through both.
     base = build_base(str(arguments.weights or "imagenet"))
     head = build_head(len(classes), arguments.dropout)
-    ten_features = base(pictures[:10])
-    print(f"Ten pictures:    {pictures[:10].shape}")
+    ten_features = base(pictures[ten])
+    print(f"Ten pictures:    {pictures[ten].shape}")
     print(f"their features:  {ten_features.shape}")
     print(f"probabilities:   {head(ten_features).shape}")
 
@@ -143,8 +144,8 @@ def main(arguments):
     validation_features = extract_features(base, validation_pictures)
     validation_data = (validation_features, validation_labels)
 
-    # 4. Train the head on these features, but measure it before. Stop when ten epochs
-    #    have brought nothing, and go back to the best weights.
+    # 4. Measure the new head, and train it. Stop when ten epochs have brought no gain, and take the
+    #    best weights. As the validation pictures choose them, their accuracy is a little too high.
     before = head.evaluate(*validation_data, verbose=0, return_dict=True)
     stop_early = tf.keras.callbacks.EarlyStopping(
         monitor="val_accuracy", mode="max", patience=10, restore_best_weights=True)
@@ -162,15 +163,15 @@ def main(arguments):
     (output / "classes.txt").write_text("\n".join(classes), encoding="utf-8")
 
     # 6. A network always names one of its classes, also for a shoe, and often with confidence. But
-    #    the features of a shoe are far from those of all training pictures. Keep those, and the
-    #    similarity that 95 of 100 validation pictures have.
+    #    the features of a shoe differ from those of all training pictures. Keep these, and the
+    #    similarity that 95 of 100 validation pictures have at least.
     similarity = compare(validation_features, known)
     limit = np.quantile(find_fifth(similarity), 0.05)
     np.savez(output / "known.npz", features=known, limit=limit)
 
-    # 7. Look behind the accuracy. Which class is taken for which? Which mistakes is the network
-    #    surest of? They may have a wrong label. Are there copies of training pictures among the
-    #    validation pictures? They make the accuracy too high. Would more pictures help?
+    # 7. Look behind the accuracy. Which class is taken for which? What are the surest mistakes, and
+    #    are some only wrong labels? Are there copies of training pictures among the validation
+    #    pictures, which make it too high? Would more pictures help?
     probabilities = head.predict(validation_features, verbose=0)
     predicted = np.argmax(probabilities, axis=1)
     draw_confusion_matrix(validation_labels, predicted, classes, output / "confusion_matrix.png")
@@ -181,14 +182,14 @@ def main(arguments):
     draw_learning_curve(known, labels, validation_data, arguments.dropout,
                         output / "learning_curve.png")
 
-    # 8. Fine-tune, if asked to: let training change the last layers of the base, too, a little. The
-    #    result is another network, in a file of its own: compare, and take the better one.
+    # 8. Fine-tune, if asked to: let training change the last layers of the base, too, a little. It
+    #    is an experiment, in a file of its own: --predict goes on asking the network of step 5.
     fine_tuning = {}
     if arguments.fine_tune:
         fine_tuning = fine_tune(
             base, head, augmentation, training, validation, arguments.fine_tune)
         model.save(output / "fine_tuned.keras")
-        print(f"best validation accuracy, fine-tuned: {max(fine_tuning['val_accuracy']):.4f}")
+        print(f"validation accuracy, fine-tuned: {fine_tuning['val_accuracy'][-1]:.4f}")
     draw_stages(before, history, fine_tuning, output / "curves.png")
     print(f"The results are in {output}.")
     plt.show()
@@ -231,15 +232,14 @@ def fine_tune(base, head, augmentation, training, validation, epochs):
         optimizer=tf.keras.optimizers.Adam(1e-5),  # large steps would destroy what was learned
         metrics=["accuracy"],
     )
-    pictures, labels, _ = training
-    return model.fit(pictures, labels, validation_data=validation[:2], batch_size=32,
+    return model.fit(training[0], training[1], validation_data=validation[:2], batch_size=32,
                      epochs=epochs).history
 
 
 def draw_copies(similarity, training, validation, file):
     """Print validation pictures that are nearly the same as a training picture, and draw five."""
     shown = []
-    for row in np.flatnonzero(similarity.max(axis=1) > 0.95):
+    for row in np.flatnonzero(similarity.max(axis=1) > 0.94):  # different scenes reach 0.92
         twin = similarity[row].argmax()
         print(f"{validation[2][row]} is nearly the same as {training[2][twin]}")
         shown.append(validation[0][row] / 255)
@@ -317,8 +317,8 @@ def predict(files, folder):
 def read_photographs(folder):
     """Return the classes, and pictures, labels and files for training and for validation.
 
-    `folder` holds train and validation, or training and testing, each with a folder for every
-    class; or only a folder for every class: then every fifth picture is for validation.
+    `folder` holds train and validation (or val), or training and testing, each with a folder for
+    every class; or only a folder for every class: then every fifth picture is for validation.
     """
     for first, second in [("train", "validation"), ("training", "testing"), ("train", "val")]:
         if (folder / first).is_dir() and (folder / second).is_dir():
@@ -339,7 +339,7 @@ def read_folder(folder):
     labels = []
     skipped = set()
     for label, class_folder in enumerate(list_classes(folder).values()):
-        for file in sorted(class_folder.rglob("*.*")):
+        for file in sorted(class_folder.rglob("[!.]*.*")):
             if file.suffix.lower() in [".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"]:
                 files.append(file)
                 labels.append(label)
@@ -347,9 +347,9 @@ def read_folder(folder):
                 skipped.add(file.suffix)
         if label not in labels:
             sys.exit(f"There are no pictures in {class_folder}.")
-    print(f"Reading {len(files)} pictures from {folder}")
     if skipped:
         print(f"Not used: {', '.join(sorted(skipped))}. Save such pictures as JPEG or PNG.")
+    print(f"Reading {len(files)} pictures from {folder}")
     progress = tf.keras.utils.Progbar(len(files), unit_name="picture")
     pictures = np.empty((len(files), *IMAGE_SIZE, 3), np.uint8)
     with ThreadPoolExecutor() as pool:

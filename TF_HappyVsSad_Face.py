@@ -43,7 +43,7 @@ from PIL import Image, ImageOps
 from tensorflow.keras import layers
 from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
-Image.MAX_IMAGE_PIXELS = 250_000_000  # phones take such photographs: they are no attack
+Image.MAX_IMAGE_PIXELS = 250_000_000  # or else Pillow warns of a phone's largest photographs
 URL = "https://storage.googleapis.com/learning-datasets/happy-or-sad.zip"
 CLASSES = ["happy", "sad"]  # label 0 and label 1: the names of the folders with the icons
 IMAGE_SIZE = (150, 150)  # height and width in pixels
@@ -89,7 +89,7 @@ def main(arguments):
     output = arguments.output_dir
     output.mkdir(parents=True, exist_ok=True)
     tf.keras.utils.set_random_seed(arguments.seed)
-    socket.setdefaulttimeout(60)  # seconds without an answer end a download
+    socket.setdefaulttimeout(60)  # a download fails after 60 seconds without an answer
     choose_precision()  # 16-bit numbers where the machine is made for them, else 32
 
     # 1. Find the icons, as in lesson 5. There are only eighty, and all are needed for training:
@@ -230,7 +230,7 @@ def draw_curves(histories, file, monitor="val_accuracy"):
 
     A star marks the epoch that is saved: the highest "val_accuracy", or the lowest "val_loss".
     """
-    find_best = np.argmin if monitor == "val_loss" else np.argmax
+    find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
         for number, (name, history) in enumerate(histories.items()):

@@ -50,7 +50,7 @@ from PIL import Image, ImageOps
 from tensorflow.keras import layers
 from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
-Image.MAX_IMAGE_PIXELS = 250_000_000  # phones take such photographs: they are no attack
+Image.MAX_IMAGE_PIXELS = 250_000_000  # or else Pillow warns of a phone's largest photographs
 TRAINING_URL = "https://storage.googleapis.com/learning-datasets/rps.zip"
 TRAINING_SHA256 = "c2403444395842ad04c53612bad54b574443eae17a0723117a2ff87b9d72194f"
 VALIDATION_URL = "https://storage.googleapis.com/learning-datasets/rps-test-set.zip"
@@ -83,7 +83,7 @@ def main(arguments):
     output = arguments.output_dir
     output.mkdir(parents=True, exist_ok=True)
     tf.keras.utils.set_random_seed(arguments.seed)
-    socket.setdefaulttimeout(60)  # seconds without an answer end a download
+    socket.setdefaulttimeout(60)  # a download fails after 60 seconds without an answer
     choose_precision()  # 16-bit numbers where the machine is made for them, else 32
 
     # 1. Find the pictures. The names of the folders are the classes, numbered in alphabetical
@@ -102,13 +102,13 @@ def main(arguments):
     classes = list(train_classes)
     save_classes(classes, output / "classes.txt")
 
-    # 2. Say how a training picture may be changed, at random, each time it is shown, as in lesson
-    #    11; read the pictures, and look at the first batch.
+    # 2. Say how a training picture may be changed, at random, each time it is shown. Read them.
     train_generator = ImageDataGenerator(
         rescale=RESCALE,
         rotation_range=40,  # rotate by up to 40 degrees to either side
-        width_shift_range=0.2,  # shift by up to a fifth, up or down (Keras 3 has the two names
-        height_shift_range=0.2,  # mixed up), and to the left or to the right
+        # Keras 3 has the names of the next two exchanged.
+        width_shift_range=0.2,  # shift up or down, by up to a fifth
+        height_shift_range=0.2,  # shift to the left or to the right, by up to a fifth
         shear_range=0.2,  # slant by up to 0.2 degrees: the course's number, hardly to be seen
         zoom_range=0.2,  # show from 0.8 to 1.2 times as much, in width and in height
         horizontal_flip=True,  # mirror half of them: there are left and right hands
@@ -189,6 +189,30 @@ def save_classes(classes, file):
         sys.exit(f"{file.parent} has a network for other classes. Choose another --output-dir, or "
                  "delete that folder.")
     file.write_text("\n".join(classes), encoding="utf-8")
+
+
+def draw_curves(histories, file, monitor="val_accuracy"):
+    """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
+
+    A star marks the epoch that is saved: the highest "val_accuracy", or the lowest "val_loss".
+    """
+    find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
+    for axis, metric in zip(axes, ["accuracy", "loss"]):
+        for number, (name, history) in enumerate(histories.items()):
+            color = f"C{number}"
+            epochs = np.arange(1, len(history["loss"]) + 1)
+            if metric in history:
+                axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
+            if f"val_{metric}" in history:
+                validation = history[f"val_{metric}"]
+                best = find_best(history[monitor])
+                axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
+                axis.plot(epochs[best], validation[best], "*", color=color, markersize=15)
+        axis.set(title=metric.capitalize(), xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[1].legend()
+    figure.savefig(file)
 
 
 def draw_confusion_matrix(labels, predicted, classes, file):
@@ -286,7 +310,7 @@ def augment(pictures, changes, generator):
         colors = {name: change[name] for name in ["brightness", "channel_shift_intensity"]}
         picture = generator.apply_transform(np.float32(picture), colors)
         colored.append(generator.standardize(picture))
-        matrices.append(to_matrix(change, *picture.shape[:2]))
+        matrices.append(to_matrix(change, picture.shape))
     if np.allclose(matrices, np.eye(3)):  # nothing moves, as in validation
         return np.array(colored)
     eight = np.float32(matrices).reshape(-1, 9)[:, :8]  # the ninth number is always 1
@@ -296,13 +320,14 @@ def augment(pictures, changes, generator):
             fill_value=generator.cval * (generator.rescale or 1))
 
 
-def to_matrix(change, height, width):
+def to_matrix(change, shape):
     """Return the matrix [3, 3] that turns the place (x, y, 1) of a pixel into where it comes from.
 
     It goes from the new picture back to the old one, so that every new pixel gets a value. Each
     change is a matrix, and so is their product. Read it from right to left: move the middle of the
     picture to (0, 0), flip, zoom, shear, shift, rotate, and move the middle back.
     """
+    height, width, _ = shape
     turn = np.deg2rad(change["theta"])
     slant = np.deg2rad(change["shear"])
     rotate = [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
@@ -345,30 +370,6 @@ def draw_batch(pictures, labels, classes, file):
     figure.savefig(file)
 
 
-def draw_curves(histories, file, monitor="val_accuracy"):
-    """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
-
-    A star marks the epoch that is saved: the highest "val_accuracy", or the lowest "val_loss".
-    """
-    find_best = np.argmin if monitor == "val_loss" else np.argmax
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
-    for axis, metric in zip(axes, ["accuracy", "loss"]):
-        for number, (name, history) in enumerate(histories.items()):
-            color = f"C{number}"
-            epochs = np.arange(1, len(history["loss"]) + 1)
-            if metric in history:
-                axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
-            if f"val_{metric}" in history:
-                validation = history[f"val_{metric}"]
-                best = find_best(history[monitor])
-                axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
-                axis.plot(epochs[best], validation[best], "*", color=color, markersize=15)
-        axis.set(title=metric.capitalize(), xlabel="epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[1].legend()
-    figure.savefig(file)
-
-
 def choose_precision():
     """Let the layers compute in 16 bits (bfloat16) where the GPU, or the CPU, is made for it."""
     cpu = Path("/proc/cpuinfo")  # on Linux
@@ -404,8 +405,7 @@ def report_stop(folder, start):
     if not network.exists() or network.stat().st_mtime < start:
         sys.exit("Stopped. This run has saved no network.")
     epochs = len((folder / "history.csv").read_text().splitlines()) - 1
-    unit = "epoch" if epochs == 1 else "epochs"
-    sys.exit(f"Stopped. {folder} holds the best network of this run, after {epochs} {unit}.")
+    sys.exit(f"Stopped after epoch {epochs}. {folder} holds the best network of this run.")
 
 
 def parse_arguments():

@@ -1,459 +1,438 @@
-"""Lesson 10: from a raw archive to a clean split - 25,000 photographs, or your own.
+"""Lesson 10: clean data - from any pile of pictures to folders that you can trust.
 
-You learn to open every file before you train on it, because some are empty, no pictures, or cut
-off; to leave out copies, which would be in both halves; to divide the rest at random into training
-and testing; and to lay out the folders as `flow_from_directory` expects them.
+Some files are empty, cut off, or no pictures at all. Some are copies, which would be learned in
+training and then be counted as recognised in testing. And some do not show a program what they show
+you: a phone's photograph lies on its side, transparent paper turns black, 16 bits turn white.
 
-  python -m pip install "tensorflow==2.21.*" matplotlib "pillow>=10.3"
-  python TF_DataProcessing_for_CNN_DogCatDataset.py              # 90% for training
-  python TF_DataProcessing_for_CNN_DogCatDataset.py --split 0.8 --output-dir outputs/split_80
+You learn to decode every file before you train on it; to convert what a program would get wrong; to
+leave out copies; and to divide the rest at random into training and testing. All other lessons, and
+other programs, can read the result.
+
+  python -m pip install "tensorflow==2.21.*" matplotlib pillow
+  python TF_DataProcessing_for_CNN_DogCatDataset.py   # 25,000 photographs, 90% for training
   python TF_Dogs_Cats.py --data-dir outputs/TF_DataProcessing_for_CNN_DogCatDataset
-  python TF_DataProcessing_for_CNN_DogCatDataset.py --data-dir photos --output-dir outputs/mushrooms
 
-The last command is for your own photographs: `photos` has a folder for each class, two or more, and
-lessons 12 and 13 can train on the result.
+For pictures of your own, put those of each class into a folder with its name, such as photos/oak
+and photos/maple. For an iPhone's HEIC files, run python -m pip install pillow-heif before.
 
-Expect a few minutes, mostly to download 825 MB on the first run. The originals are never changed.
-The photographs are part of the Asirra dataset (Microsoft Research, Petfinder.com).
+  python TF_DataProcessing_for_CNN_DogCatDataset.py --data-dir photos --output-dir outputs/trees
+  python TF_Dogs_Cats_Transfer_Learning.py --data-dir outputs/trees
 
-In a notebook (Jupyter, Colab), write %run instead of python.
+An experiment: run the first command again, and it finds nothing to do. Run it with --seed 2, and it
+refuses: some of the pictures that are there for training would now be for testing.
+
+Expect the download of 825 MB, and then about two minutes on a two-core CPU (300 of the photographs
+took a second). Archive, originals and copies take 2.5 GB on the disk. The originals stay as they
+are. They are part of the Asirra dataset (Microsoft Research, Petfinder.com).
+
+In a notebook (Jupyter, Colab), write %pip for python -m pip, and %run for python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow>=10.3"]
+# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow"]
 # ///
 
 import argparse
 import contextlib
 import hashlib
+import io
 import os
 import random
-import shutil
 import socket
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
-os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
-if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
-    del os.environ["MPLBACKEND"]  # set by a notebook, and of use only inside it
 
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
-NAME = "TF_DataProcessing_for_CNN_DogCatDataset"  # of this lesson
-URLS = [
-    "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/"
-    "kagglecatsanddogs_5340.zip",
-]
+with contextlib.suppress(ImportError):  # without it, Pillow opens no HEIC files
+    import pillow_heif
+    pillow_heif.register_heif_opener()
+
+PILLOW_LIMIT = 178_956_970  # pixels: without the next line, Pillow refuses a larger picture
+Image.MAX_IMAGE_PIXELS = 250_000_000  # phones take such photographs: they are no attack
+warnings.filterwarnings("ignore", module="PIL")  # of headers that it can read only in part
+URL = ("https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/"
+       "kagglecatsanddogs_5340.zip")
 SHA256 = "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9"
 PET_NAMES = {"Cat": "cats", "Dog": "dogs"}  # lesson 8 expects these; other names stay as they are
+SPLIT_NAMES = ["train", "training", "val", "valid", "validation", "test", "testing"]
+SYSTEM_NAMES = ["thumbs.db", "desktop.ini", "__macosx"]  # and all that begin with a dot
+PHOTOGRAPHS = ["JPEG", "MPO", "WEBP", "AVIF", "HEIF"]  # become JPEG; MPO is a kind of JPEG
 IMAGE_SIZE = (150, 150)  # height and width, for the figure
+
+
+@dataclass
+class Found:
+    """A file of the pile, and what becomes of it."""
+
+    file: Path
+    class_name: str
+    outcome: str = "copied"  # or "converted", or "left out"
+    reason: str = ""  # why it is converted or left out
+    detail: str = ""  # such as the file that it is a copy of
+    suffix: str = ""  # the ending of the new file's name
+
+    def leave_out(self, reason, detail=""):
+        self.outcome = "left out"
+        self.reason = reason
+        self.detail = detail
 
 
 def main(arguments):
     output = arguments.output_dir
-    set_up(arguments.seed)
-    output.mkdir(parents=True, exist_ok=True)
+    socket.setdefaulttimeout(60)  # seconds without an answer end a download
 
     # 1. Find the files. Each folder is a class.
-    data = arguments.data_dir or download(URLS, SHA256) / "PetImages"
-    if not data.is_dir():
-        sys.exit(f"There is no folder {data}. If it is an unfinished download, delete "
-                 f"{data.parent}, and run the lesson again.")
-    files = {}
-    for name in list_classes(data):
-        files[name] = list_files(data / name)
+    data = arguments.data_dir or download(URL, SHA256) / "PetImages"
+    classes = find_classes(data, output)
+    found = find_files(data)
 
-    # 2. Check them: open every file, and decode it to its end, because `open` alone reads only the
-    #    header. A copy of another picture is left out, too: it would be learned by heart in
-    #    training, and then be counted as recognised in testing.
-    usable, left_out = check_files(files)
-    for file, reason in left_out.items():
-        print(f"Left out: {file}: {reason}")
+    # 2. Decode every file to its end: opening it reads only its header. Where a program would see
+    #    something else than you do, note why. Of files with the same bytes, keep the first.
+    usable = check_files(found, classes)
+    print_report(found)
 
     # 3. Divide each class separately, so that both parts have the same mixture.
-    new_names = PET_NAMES if set(files) == set(PET_NAMES) else {}
-    sources = {}  # the new place of each picture: its original
+    new_names = PET_NAMES if classes == list(PET_NAMES) else {}
+    plan = {}  # {place of a new file: what was found}
     for name, pictures in usable.items():
         if len(pictures) < 2:
-            sys.exit(f"{data / name} has {len(pictures)} pictures that can be used: too few to be "
-                     "divided.")
+            sys.exit(f"The class {name} needs two or more pictures that can be used, for training "
+                     f"and for testing. It has {len(pictures)}.")
         training, testing = split_files(pictures, arguments.split, arguments.seed)
+        folder = new_names.get(name, name)
         for part, chosen in [("training", training), ("testing", testing)]:
-            folder = output / part / new_names.get(name, name)
-            for file in chosen:
-                sources[folder / file.relative_to(data / name)] = file
+            for file_name in chosen:
+                plan[f"{part}/{folder}/{file_name}"] = pictures[file_name]
 
-    # 4. Place them, but nothing as long as the folders hold another split: or else pictures would
-    #    end up in both parts.
-    strangers = []
-    for part in ["training", "testing"]:
-        for file in find_pictures(output / part):
-            if file not in sources:
-                strangers.append(file)
-    if strangers:
-        sys.exit(f"{output} already holds another split: {len(strangers)} pictures, such as "
-                 f"{strangers[0]}, do not belong to this one. Choose another --output-dir, or "
-                 "remove that folder.")
-    place_files(sources)
+    # 4. Write the new files, but none if the folder holds another split: some pictures would then
+    #    be in both parts.
+    missing = find_missing(plan, output)
+    write_files(missing, output)
+    print(f"{len(missing)} files written, {len(plan) - len(missing)} were there already.")
 
-    # 5. Look at the result: it is as `flow_from_directory` expects it.
-    classes = list_classes(output / "training")
+    # 5. Look at the result: each part has a folder for each class, as Keras expects it.
+    draw_some(plan, output, arguments.seed)
     for part in ["training", "testing"]:
-        for name in classes:
-            folder = output / part / name
-            print(f"{len(find_pictures(folder))} pictures in {folder}")
-    draw_some(output / "training", classes, output / "pictures.png")
+        count = sum(place.startswith(part) for place in plan)
+        print(f"pictures for {part}: {count}")
+    print(f"The results are in {output}.")
     plt.show()
 
 
-def check_files(files):
-    """Return the usable pictures of each class, and why others are left out, {file: reason}.
+def find_classes(data, output):
+    """Return the names of the folders in `data`, in alphabetical order: each is a class.
 
-    files: {class: its files}. The first of several files with the same bytes is used.
+    End if they are no classes, or if new files would come among the originals.
     """
-    usable = {}
-    left_out = {}
-    first_of = {}  # the hash of a file's bytes: the first file that has it
-    for name, all_of_class in files.items():
-        usable[name] = []
-        print(f"Checking {len(all_of_class)} files of the class {name}")
-        progress = tf.keras.utils.Progbar(len(all_of_class), unit_name="file")
-        with ThreadPoolExecutor() as pool:
-            for file, result in zip(all_of_class, pool.map(check_file, all_of_class)):
-                reason, fingerprint = result
-                progress.add(1)
-                if not reason and fingerprint in first_of:
-                    reason = f"the same as {first_of[fingerprint]}"
-                if reason:
-                    left_out[file] = reason
-                else:
-                    first_of[fingerprint] = file
-                    usable[name].append(file)
-    return usable, left_out
-
-
-def check_file(file):
-    """Return why a file cannot be trained on, or None if it can, and the hash of its bytes."""
-    if not is_picture(file):
-        return "its name does not end like that of a picture that Keras reads", None
-    try:
-        open_picture(file)
-        return None, hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        return str(error).removeprefix(f"{file} "), None
-
-
-def split_files(files, fraction, seed):
-    """Divide `files` at random: return the `fraction` for training, and the rest for testing.
-
-    The same files, fraction and seed always give the same split. Each part gets at least one.
-    """
-    shuffled = random.Random(seed).sample(sorted(files), len(files))
-    cut = round(fraction * len(files))
-    cut = min(max(cut, 1), len(files) - 1)
-    return shuffled[:cut], shuffled[cut:]
-
-
-def place_files(sources):
-    """Place every picture, {new place: original}, where it is not there already."""
-    placed = 0
-    print(f"Placing {len(sources)} pictures")
-    progress = tf.keras.utils.Progbar(len(sources), unit_name="picture")
-    for target, source in sources.items():
-        progress.add(1)
-        if not target.exists() or target.stat().st_size != source.stat().st_size:
-            place(source, target)
-            placed += 1
-    print(f"{placed} placed in this run, {len(sources) - placed} were there already.")
-
-
-def place(source, target):
-    """Make `source` appear as `target`: as a link where the disk allows it, or else as a copy."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source.resolve(), target)  # a second name for the same bytes: takes no space
-    except OSError:  # another disk, or one without links
-        unfinished = target.with_name(f".{target.name}")  # hidden until it is complete
-        shutil.copy2(source, unfinished)
-        unfinished.replace(target)
-
-
-def draw_some(folder, classes, file):
-    """Draw ten random pictures of a folder, with their classes."""
-    chosen = np.random.permutation(find_pictures(folder))[:10]
-    pictures = []
-    labels = []
-    for picture in chosen:
-        name = picture.relative_to(folder).parts[0]  # the folder of its class
-        pictures.append(load_picture(picture, (*IMAGE_SIZE, 3)) / 255)
-        labels.append(classes.index(name))
-    draw_batch(pictures, labels, classes, file)
-    print(f"Ten of them are in {file}.")
-
-
-# The lesson ends here. What follows is tools, which need not be read to understand it. Those that
-# several lessons need are the same, to the letter, in all of them.
-# --------------------------------------------------------------------------------------------------
-
-
-# Setting up
-
-
-def set_up(seed):
-    """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
-
-    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
-    """
-    major, minor = tf.__version__.split(".")[:2]
-    if (int(major), int(minor)) < (2, 21):
-        sys.exit(f"This lesson needs TensorFlow 2.21, and this is {tf.__version__}. Install it: "
-                 'python -m pip install "tensorflow==2.21.*"')
-    socket.setdefaulttimeout(60)  # seconds without an answer end a download
-    prepare_figures()
-    tf.keras.backend.clear_session()
-    tf.keras.config.set_image_data_format("channels_last")
-    tf.keras.config.set_floatx("float32")
-    tf.keras.utils.set_random_seed(seed)
-    tf.keras.mixed_precision.set_global_policy("float32")
-
-
-def prepare_figures():
-    """Set the size of all text in figures, and let matplotlib arrange what is in them."""
-    plt.rcParams["font.size"] = 14
-    plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
-    plt.rcParams["figure.constrained_layout.use"] = True
-    plt.rcParams["text.parse_math"] = False
-
-
-# Getting the data
-
-
-def download(urls, sha256=None):
-    """Return the folder with the content of a zip file, downloaded and unpacked on the first run.
-
-    The addresses in `urls` are tried in turn. `sha256` is the file's hash, if it is known.
-    """
-    cache = find_cache()
-    folder = cache / Path(urls[0]).stem
-    if folder.exists():
-        return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    errors = []
-    for url in urls:
-        with tempfile.TemporaryDirectory(dir=cache) as temporary:
-            content = Path(temporary, "content")
-            try:
-                archive = tf.keras.utils.get_file(
-                    origin=url, file_hash=sha256, cache_dir=temporary)
-                print(f"Unpacking {Path(archive).name} ...")
-                shutil.unpack_archive(archive, content, "zip")
-            except Exception as error:
-                errors.append(f"{url} ({error})")
-                continue
-            if (content / folder.name).exists():  # some archives hold the folder, some its content
-                content = content / folder.name
-            try:
-                content.rename(folder)  # complete, or not there at all
-            except OSError:
-                if not folder.is_dir():  # no other run at the same time was faster
-                    raise
-            return folder
-    sys.exit(f"Nothing could be downloaded from {' or '.join(errors)}. Try again, or name your own "
-             "copy of the pictures with --data-dir.")
-
-
-def find_cache():
-    """Return the folder in which Keras, too, keeps the datasets that it downloads."""
-    if "KERAS_HOME" in os.environ:
-        return Path(os.environ["KERAS_HOME"], "datasets")
-    try:
-        return Path.home() / ".keras" / "datasets"
-    except RuntimeError:  # in a container, a user may have no home
-        return Path(tempfile.gettempdir(), ".keras", "datasets")
-
-
-def list_classes(folder):
-    """Return the names of the folders in `folder`, in alphabetical order: each is a class."""
-    classes = []
-    for entry in sorted(folder.glob("*")):
-        if entry.is_dir() and not is_hidden(entry.name):
-            classes.append(entry.name)
-            if not entry.name.isprintable():  # bytes that are no letters, from an old zip file
-                sys.exit(f"The name of the folder {ascii(str(entry))} cannot be read. Rename it.")
+    if not data.is_dir():
+        sys.exit(f"There is no folder {data}.")
+    original = data.resolve()
+    result = output.resolve()
+    if original.is_relative_to(result) or result.is_relative_to(original):
+        sys.exit(f"Of {data} and {output}, one is inside the other: originals and results would be "
+                 "mixed up. Choose another --output-dir.")
+    classes = set()
+    for folder in sorted(data.glob("*/")):
+        if folder.name.lower() in SPLIT_NAMES and any(folder.glob("[!.]*/")):
+            sys.exit(f"{data} is divided already: {folder.name} has folders inside. Train on it "
+                     f'with python TF_Dogs_Cats_Transfer_Learning.py --data-dir "{data}", which '
+                     "looks for train and validation, or training and testing.")
+        if not is_system_path(Path(folder.name)):
+            classes.add(normalize("NFC", folder.name))  # an "é" has two encodings: take one of them
     if len(classes) < 2:
-        sys.exit(f"{folder} needs a folder with pictures for each of two or more classes. If it is "
-                 "an unfinished download, delete it, and run the lesson again.")
-    return classes
+        sys.exit(f"{data} needs a folder with pictures for each of two or more classes. It has "
+                 f"{len(classes)}.")
+    return sorted(classes)
 
 
-def is_hidden(name):
-    """Return whether the system or a program, such as Jupyter, keeps a file for itself."""
-    return name.startswith(".") or name == "__MACOSX"
+def is_system_path(path):
+    """Return whether a file, or a folder that it is in, is hidden, or for the system alone."""
+    return any(name.startswith(".") or name.lower() in SYSTEM_NAMES for name in path.parts)
 
 
-def is_picture(file):
-    """Return whether the name of a file ends as one of those that Keras's flows read."""
-    return file.suffix.lower() in [".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff"]
+def find_files(data):
+    """Return all files in `data` and in its folders, in the same order on every machine."""
+    found = []
+    visited = {}  # {where a folder really is: where it was found}
+    for folder, subfolders, names in os.walk(data, followlinks=True):
+        folder = Path(folder)
+        path = folder.relative_to(data)
+        class_name = normalize("NFC", path.parts[0]) if path.parts else "(none)"
+        first = visited.setdefault(folder.resolve(), folder)
+        if first != folder:  # a link leads here; some lead round in a circle
+            entry = Found(folder, class_name)
+            entry.leave_out("same folder", f"as {first}")
+            found.append(entry)
+            subfolders.clear()  # os.walk enters those that are in this list
+            continue
+        subfolders.sort()
+        for name in sorted(names):
+            entry = Found(folder / name, class_name)
+            if is_system_path(path / name):
+                entry.leave_out("hidden, or the system's")
+            elif folder == data:
+                entry.leave_out("in no folder of a class")
+            found.append(entry)
+    return found
 
 
-def list_files(folder):
-    """Return all files in `folder` and its subfolders, sorted, except hidden ones."""
-    files = []
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and not any(map(is_hidden, file.relative_to(folder).parts)):
-            files.append(file)
-    return files
+def check_files(found, classes):
+    """Say what becomes of each file. Return the usable ones, {class: {new name: Found}}."""
+    usable = {name: {} for name in classes}
+    taken = {name: set() for name in classes}
+    first_of = {}  # {hash of a file's bytes: the first file that has it}
+    print(f"Checking {len(found)} files")
+    progress = tf.keras.utils.Progbar(len(found), unit_name="file")
+    for entry in found:  # one at a time: a large photograph needs much memory
+        progress.add(1)
+        if entry.outcome != "left out":
+            check_file(entry)
+        if entry.outcome == "left out":
+            continue
+        fingerprint = hashlib.sha256(entry.file.read_bytes()).hexdigest()
+        if fingerprint in first_of:
+            entry.leave_out("exact copy", f"of {first_of[fingerprint]}")
+            continue
+        first_of[fingerprint] = entry.file
+        new_name = choose_name(entry, taken[entry.class_name])
+        usable[entry.class_name][new_name] = entry
+    return usable
 
 
-def find_pictures(folder):
-    """Return the pictures in `folder` and its subfolders, sorted, and say what is left out."""
-    pictures = []
-    skipped = []
-    for file in list_files(folder):
-        if is_picture(file):
-            pictures.append(file)
-        else:
-            skipped.append(file.suffix or file.name)
-    if skipped:
-        endings = ", ".join(sorted(set(skipped)))
-        noun = "file" if len(skipped) == 1 else "files"
-        print(f"Not used in {folder}: {len(skipped)} {noun} that Keras does not read as a picture "
-              f"({endings}).")
-    return pictures
-
-
-# Reading pictures
-
-
-def load_picture(file, shape, resampling="nearest", crop=False):
-    """Return a picture as bytes [height, width, channels] of the given shape.
-
-    It is stretched to that shape, or, with `crop`, its sides are cut off until it fits.
-    """
-    height, width, channels = shape
-    method = Image.Resampling[resampling.upper()]
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
-    picture = open_picture(file).convert(mode)
-    if crop:
-        picture = ImageOps.fit(picture, (width, height), method)
-    else:
-        picture = picture.resize((width, height), method)
-    return np.asarray(picture).reshape(shape)
-
-
-def open_picture(file):
-    """Return the picture in `file` as an RGB picture of 8 bits, upright, on white paper.
-
-    Raises OSError, with a sentence that names the file, if it cannot be read.
-    """
-    if Path(file).is_dir():
-        raise OSError(f"{file} is a folder, not a picture.")
-    if not Path(file).exists():
-        raise OSError(f"There is no file {file}.")
+def check_file(entry):
+    """Decode a file to its end, and find out whether it must be left out or converted."""
     try:
-        with open(file, "rb") as stream:
-            picture = Image.open(stream)
+        picture = Image.open(entry.file)
+    except Exception:  # Pillow raises many kinds
+        entry.leave_out("no picture that Pillow can open")
+        if entry.file.suffix.lower() in [".heic", ".heif"]:
+            entry.detail = "(first run python -m pip install pillow-heif)"
+        return
+    try:
+        entry.reason = find_reason(picture)
+        if entry.reason:
+            entry.outcome = "converted"
+            convert(picture)
+        else:
+            picture.draft("RGB", IMAGE_SIZE)  # a JPEG is decoded to its end, but at a smaller size
             picture.load()
-        with contextlib.suppress(Exception):  # an Exif header that cannot be read: no rotation
-            picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith("I"):  # 16 bits, black 0 and white 65,535
-            pixels = np.asarray(picture)
-            if pixels.min() < 0 or pixels.max() > 65535:
-                raise ValueError("it has more than 16 bits a pixel")
-            transparent = pixels == picture.info.get("transparency", -1)
-            if pixels.max() > 255:
-                pixels = pixels // 257
-            pixels = np.where(transparent, 255, pixels)  # white paper
-            picture = Image.fromarray(np.uint8(pixels))
-        if picture.mode == "F":
-            raise ValueError("its pixels are not whole numbers")
-        if picture.has_transparency_data:
-            paper = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
-        return picture.convert("RGB")
-    except UnidentifiedImageError:
-        reason = "it is empty, or its format is unknown"
-    except Image.DecompressionBombError:
-        reason = "it has too many pixels: make it smaller"
-    except Exception as error:  # Pillow raises many kinds
-        reason = str(error)
-    raise OSError(f"{file} cannot be read as a picture ({reason}). Save it as JPEG or PNG, or "
-                  "leave it out.")
+    except Exception as error:
+        entry.leave_out("cut off or damaged", f"({error})")
+    suffixes = [".jpg", ".jpeg"] if picture.format in PHOTOGRAPHS else [".png"]
+    entry.suffix = entry.file.suffix
+    if entry.suffix.lower() not in suffixes:
+        entry.suffix = suffixes[0]
 
 
-# Drawing
+def find_reason(picture):
+    """Return why a picture must be converted, or "" if every program shows what you see."""
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a damaged header
+        orientation = 1
+    if picture.width * picture.height > PILLOW_LIMIT:
+        return "too many pixels, made smaller"
+    if orientation != 1:  # the number says how the camera was held: 1 is upright
+        return "turned upright"
+    if picture.mode.startswith(("I", "F")):
+        return "more than 8 bits"
+    if picture.has_transparency_data:
+        return "transparent, laid on white"
+    if picture.mode not in ["L", "RGB"]:  # L is grey
+        return f"mode {picture.mode}, now RGB"
+    if picture.format not in ["JPEG", "MPO", "PNG"]:
+        return f"format {picture.format}"
+    return ""
+
+
+def convert(picture):
+    """Return any picture as RGB with 8 bits for each colour, upright, and on white paper."""
+    if picture.width * picture.height > PILLOW_LIMIT:
+        half = (picture.width // 2, picture.height // 2)
+        picture.draft("RGB", half)  # a JPEG can be decoded at half its size, to save memory
+        picture.thumbnail(half)
+    picture.load()
+    with contextlib.suppress(Exception):  # a damaged header
+        ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode.startswith(("I", "F")):
+        picture = scale_to_bytes(picture)
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        paper = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(paper, picture)
+    return picture.convert("RGB")
+
+
+def scale_to_bytes(picture):
+    """Return a grey picture with 16 bits, or with other numbers, as one with 8 bits, 0 to 255."""
+    pixels = np.nan_to_num(np.asarray(picture, np.float32))
+    largest = pixels.max()
+    if picture.mode == "F" and largest <= 1:
+        white = 1
+    elif largest <= 255:  # 8 bits, in a file for 16
+        white = 255
+    else:
+        white = max(largest, 65535)
+    if "transparency" in picture.info:  # a grey that stands for transparent paper
+        pixels[pixels == picture.info["transparency"]] = white
+    return Image.fromarray(np.uint8(np.rint(pixels.clip(0) * (255 / white))))
+
+
+def choose_name(entry, taken):
+    """Return a name that no other new file of its class has, and add it to those `taken`."""
+    stem = normalize("NFC", entry.file.stem)
+    new_name = stem + entry.suffix
+    number = 2
+    while new_name.lower() in taken:  # such as a.jpg, from a.webp, beside A.JPG
+        new_name = f"{stem}_{number}{entry.suffix}"
+        number += 1
+    taken.add(new_name.lower())
+    return new_name
+
+
+def print_report(found):
+    """Name each file that is left out, and count what becomes of the files of each class."""
+    counts = Counter()
+    for entry in found:
+        counts[entry.class_name, "all files", ""] += 1
+        counts[entry.class_name, entry.outcome, entry.reason] += 1
+        if entry.outcome == "left out":
+            print(f"Left out: {entry.file}: {entry.reason} {entry.detail}")
+    print(f"{'class':20} {'':10} {'files':>6}  why")
+    for (class_name, outcome, reason), count in sorted(counts.items()):
+        print(f"{class_name:20} {outcome:10} {count:6}  {reason}")
+
+
+def split_files(names, share, seed):
+    """Divide `names` at random: return the `share` for training, and the rest for testing.
+
+    The same names, share and seed always give the same split. Each part gets at least one.
+    """
+    shuffled = random.Random(seed).sample(sorted(names), len(names))
+    cut = round(share * len(names))
+    cut = min(max(cut, 1), len(names) - 1)
+    training = shuffled[:cut]
+    testing = shuffled[cut:]
+    assert set(training).isdisjoint(testing)  # or else you would test what was learned by heart
+    assert set(training).union(testing) == set(names)
+    return training, testing
+
+
+def find_missing(plan, output):
+    """Return what is still missing of the plan. End if the folder holds anything else."""
+    missing = dict(plan)
+    others = []
+    print(f"Looking for earlier results in {output}")
+    for file in sorted([*output.glob("training/**/*"), *output.glob("testing/**/*")]):
+        path = file.relative_to(output)
+        if file.is_dir() or is_system_path(path):
+            continue
+        place = normalize("NFC", path.as_posix())
+        if place in plan and file.read_bytes() == make_content(plan[place]):
+            missing.pop(place, None)
+        else:
+            others.append(file)
+    if others:
+        sys.exit(f"{output} already holds another split: {len(others)} files, such as {others[0]}, "
+                 "are not what this run would write. Choose another --output-dir, or remove that "
+                 "folder.")
+    return missing
+
+
+def make_content(entry):
+    """Return the bytes of a new file: those of the original, or of the converted picture."""
+    if entry.outcome == "copied":
+        return entry.file.read_bytes()
+    content = io.BytesIO()
+    picture = convert(Image.open(entry.file))
+    if entry.suffix == ".png":
+        picture.save(content, "PNG", icc_profile=None)  # the profile of CMYK would be wrong now
+    else:
+        picture.save(content, "JPEG", quality=95, subsampling=0)  # no difference that one can see
+    return content.getvalue()
+
+
+def write_files(missing, output):
+    """Write the new files. A link would take no space, but an edit would reach the original."""
+    print(f"Writing {len(missing)} files")
+    progress = tf.keras.utils.Progbar(len(missing), unit_name="file")
+    for place, entry in missing.items():
+        target = output / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{target.name}.part")
+        unfinished.write_bytes(make_content(entry))
+        unfinished.replace(target)  # complete, or not there at all
+        progress.add(1)
+
+
+def draw_some(plan, output, seed):
+    """Draw ten pictures of the result, as Keras reads them, with their classes."""
+    pictures = []
+    names = []
+    for place in random.Random(seed).sample(sorted(plan), min(10, len(plan))):
+        picture = tf.keras.utils.load_img(output / place, target_size=IMAGE_SIZE)
+        pictures.append(np.asarray(picture) / 255)
+        names.append(Path(place).parent.name)
+    draw_batch(pictures, range(len(names)), names, output / "pictures.png")
+
+
+# The lesson ends here. What follows are tools, the same in every lesson that needs them.
 
 
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
-    figure, axes = plt.subplots(2, 5)
+    figure, axes = plt.subplots(2, 5, figsize=(10, 4.5), layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, label in zip(axes.flat, pictures, labels):
-        if np.ndim(label) == 1:  # [0, 1, 0] stands for label 1
-            label = np.argmax(label)
-        axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=1)  # the map is for grey pictures only
         axis.set_title(classes[int(label)])
     figure.savefig(file)
 
 
-# Flags
-
-
-def positive(text):
-    """Return `text` as a whole number above 0; anything else is an error of the flag."""
-    if not text.isdecimal() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to {2**31 - 1}")
-    return int(text)
-
-
-def path(text):
-    """Return `text` as a path; a `~` at its beginning is the home folder."""
+def download(url, sha256=None):
+    """Return the folder with the content of a zip file. It is kept in ~/.keras/datasets."""
     try:
-        return Path(text).expanduser()
-    except RuntimeError:  # there is no such user
-        return Path(text)
-
-
-def split_share(text):
-    """Return `text` as a number between 0 and 1; anything else is an error of the flag."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1")
-    return number
+        folder = Path(tf.keras.utils.get_file(origin=url, file_hash=sha256, extract=True))
+    except Exception as error:
+        sys.exit(f"{error}\nTry again, or name your own copy of the pictures with --data-dir.")
+    if not folder.exists():
+        sys.exit(f"{folder}_archive is not complete. Delete it, and try again.")
+    return folder
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False)
-    parser.add_argument("--split", type=split_share, default=0.9,
-                        help="share of each class for training (%(default)s)")
-    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
-    parser.add_argument("--data-dir", type=path,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--split", type=float, default=0.9,
+                        help="share of each class for training (0.9)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (1)")
+    parser.add_argument("--data-dir", type=Path,
                         help="your own folder, with a folder of pictures for each class")
-    parser.add_argument("--output-dir", type=path, default=Path("outputs", NAME),
-                        help="for training and testing (%(default)s)")
-    return parser.parse_args()
+    parser.add_argument("--output-dir", type=Path, help="folder for the results (%(default)s)",
+                        default=Path("outputs", "TF_DataProcessing_for_CNN_DogCatDataset"))
+    arguments = parser.parse_args()
+    if not 0 < arguments.split < 1:
+        parser.error("--split must be between 0 and 1")
+    return arguments
 
 
 if __name__ == "__main__":
-    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no such method, and needs none
-        sys.stdout.reconfigure(errors="backslashreplace")  # for letters that a terminal lacks
+    arguments = parse_arguments()
     try:
-        main(parse_arguments())
+        main(arguments)
+    except OSError as error:  # such as a full disk
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("Stopped.")
-    except OSError as error:  # a file that is no picture, a full disk, a protected folder
-        sys.exit(str(error))

@@ -19,13 +19,16 @@ Validation accuracy, as measured with several seeds:
   horses and humans, mean of last five epochs  .827 to .840   .599 to .640   augmentation does harm
   photographs of lesson 8, best epoch          .738 to .745   .749 to .765   it helps
 
-Why? The training pictures have landscapes in the background, the validation pictures plain white.
-No rotation takes a landscape away, and the more the network relies on it, the worse. It takes four
-to twenty minutes on a two-core CPU. The first run downloads 161 MB, rendered by Laurence Moroney.
+Guessing is right about half of them. Why does augmentation harm? A training picture must become
+more like those to come. These have landscapes in the background, the validation pictures plain
+white: no rotation takes a landscape away, and smeared edges are one more thing to get used to.
+
+It takes four to twenty minutes on a two-core CPU. The first run downloads 161 MB of pictures, which
+Laurence Moroney has rendered.
 
 Then change a single setting in step 1, look, and train into a folder of its own (--output-dir),
-with two seeds. What becomes of it with the course's RMSprop(1e-3) in step 4? Validation accuracy
-jumps between .51 and .96 from one epoch to the next: no one can see whether augmentation helps.
+with two seeds. Or take the course's optimizer in step 4, RMSprop(1e-3): validation accuracy then
+jumps between .51 and .96 from one epoch to the next, and one run cannot show what helps.
 
 ImageDataGenerator is the course's way, which Keras keeps for older programs. New ones use layers:
 see lesson 12, TF_Dogs_Cats_Transfer_Learning.py, which also takes pictures of your own.
@@ -153,9 +156,8 @@ def main(arguments):
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs,
                         callbacks=[save_best, save_curves, stop_on_nan]).history
 
-    # 5. Compare with lesson 5. Compare the means of the last five epochs: the best epoch may have
-    #    been lucky, and so may a seed. Augmented training pictures are harder, so part of a smaller
-    #    gap comes from there.
+    # 5. Compare the last five epochs with those of lesson 5: the best epoch may have been lucky,
+    #    and so may a seed. Training accuracy falls, as augmented pictures are harder.
     print(f"best validation accuracy: {max(history['val_accuracy']):.4f}")
     histories = {"augmented": history}
     lesson_5 = read_history(Path("outputs", "TF_Human_horse", "history.csv"))

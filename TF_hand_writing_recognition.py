@@ -269,10 +269,8 @@ def open_picture(file, size):
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
             picture = picture.point(lambda value: value / 257).convert("L")
         picture = picture.convert("RGBA")
-    except FileNotFoundError:
-        raise
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read ({error}). Save it as JPEG or PNG.") from error
+        raise OSError(f"{file} cannot be opened as a picture ({error}).") from error
     paper = Image.new("RGBA", picture.size, "white")
     return Image.alpha_composite(paper, picture).convert("RGB")
 

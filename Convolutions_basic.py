@@ -1,37 +1,38 @@
 """Lesson 3: what a convolution does to a picture - with NumPy alone, no network and no TensorFlow.
 
+A convolutional network looks at a picture through filters of nine numbers. What can they find?
+
 You learn to slide a 3x3 filter over a picture, to see what it responds to, to normalise it, and to
 halve the width and the height with 2x2 max pooling.
 
-  python -m pip install numpy matplotlib "pillow>=10.3"
+  python -m pip install numpy matplotlib pillow
   python Convolutions_basic.py                                 # all named filters, on a portrait
   python Convolutions_basic.py --image my.jpg                  # on your own picture
   python Convolutions_basic.py --filter -1 0 1 -2 0 2 -1 0 1   # a filter of your own, row by row
 
+Then turn that filter by 90 degrees: --filter -1 -2 -1 0 0 0 1 2 1. What does it find?
+
 Expect two figures after a few seconds. The portrait, of Grace Hopper, comes with matplotlib:
 nothing is downloaded.
 
-In a notebook (Jupyter, Colab), write %run instead of python.
+In a notebook (Jupyter, Colab), write %pip for python -m pip, and %run for python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["numpy", "matplotlib", "pillow>=10.3"]
+# dependencies = ["numpy", "matplotlib", "pillow"]
 # ///
 
 import argparse
-import contextlib
-import os
 import sys
 from pathlib import Path
-
-if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
-    del os.environ["MPLBACKEND"]  # set by a notebook, and of use only inside it
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import cbook
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+Image.MAX_IMAGE_PIXELS = 250_000_000  # phones take such photographs: they are no attack
+LARGEST = 1024  # a larger picture is shrunk to this width or height
 FILTERS = {
     "identity": [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
     "vertical edges": [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]],
@@ -42,6 +43,50 @@ FILTERS = {
     "blur": [[1, 1, 1], [1, 1, 1], [1, 1, 1]],
     "show edges excessively": [[1, 1, 1], [1, -7, 1], [1, 1, 1]],
 }
+
+
+def main(arguments):
+    output = arguments.output_dir
+    output.mkdir(parents=True, exist_ok=True)
+
+    # 1. Open the picture in grey: an array [height, width] of numbers, 0 (black) to 255.
+    file = arguments.image or cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    picture = open_picture(file, (LARGEST, LARGEST)).convert("L")
+    if not arguments.image:
+        picture = picture.crop((110, 10, 430, 410))  # the head is enough
+    picture.thumbnail((LARGEST, LARGEST))
+    original = np.asarray(picture, dtype=float)
+    print(f"{file} is an array {original.shape}.")
+
+    # 2. Apply each filter. `convolve_by_definition` says what that means, in four loops; `convolve`
+    #    gives the same numbers much faster, and a corner of the picture is the proof. The weight of
+    #    a filter keeps the brightness. A screen shows nothing darker than black or brighter than
+    #    white, so what is below 0 or above 255 is clipped.
+    corner = original[:21, :21]
+    emboss = np.array(FILTERS["emboss"])
+    assert np.allclose(convolve(corner, emboss), convolve_by_definition(corner, emboss))
+    filters = dict(FILTERS)
+    if arguments.filter:
+        filters["your own filter"] = np.reshape(arguments.filter, (3, 3))
+    pictures = {"original": original}
+    for name, rows in filters.items():
+        kernel = np.array(rows, dtype=float)
+        weight = find_weight(kernel)
+        result = convolve(original, kernel) * weight
+        pictures[name] = result.clip(0, 255)
+        print(f"{name:23} sum {kernel.sum():2g}, weight {weight:.3f}: "
+              f"values of {result.min():5.0f} to {result.max():4.0f} before clipping")
+    draw_pictures(pictures, "A picture, and what filters make of it", output / "filters.png")
+
+    # 3. Pool. The largest of four values stays, so what a filter has found is still there, in a
+    #    quarter of the pixels. Here, too, there is a definition, and a faster form.
+    assert np.allclose(max_pool(corner), max_pool_by_definition(corner))
+    pooled = {}
+    for name, pixels in pictures.items():
+        pooled[name] = max_pool(pixels)
+    draw_pictures(pooled, "The same after 2x2 max pooling", output / "pooled.png")
+    print(f"The results are in {output}.")
+    plt.show()
 
 
 def convolve_by_definition(pixels, kernel):
@@ -70,7 +115,7 @@ def convolve(pixels, kernel):
     return result
 
 
-def normalising_weight(kernel):
+def find_weight(kernel):
     """Return the factor that makes a filter sum to 1, which keeps the brightness of a picture.
 
     It is 1 if the filter sums to 1 already, or to 0: then it shows only changes.
@@ -81,60 +126,30 @@ def normalising_weight(kernel):
     return 1 / total
 
 
-def max_pool(pixels):
+def max_pool_by_definition(pixels):
     """Return the largest of each 2x2 block [height // 2, width // 2], without an odd last row."""
     height = pixels.shape[0] // 2
     width = pixels.shape[1] // 2
+    result = np.zeros((height, width))
+    for row in range(height):
+        for column in range(width):
+            block = pixels[2 * row:2 * row + 2, 2 * column:2 * column + 2]
+            result[row, column] = block.max()
+    return result
+
+
+def max_pool(pixels):
+    """Return the same as `max_pool_by_definition`, much faster: NumPy does the loops."""
+    height = pixels.shape[0] // 2
+    width = pixels.shape[1] // 2
     even = pixels[:height * 2, :width * 2]
-    blocks = even.reshape(height, 2, width, 2)
+    blocks = even.reshape(height, 2, width, 2)  # which block, which row in it, and so for columns
     return blocks.max(axis=(1, 3))
-
-
-def main(arguments):
-    output = arguments.output_dir
-    prepare_figures()
-    output.mkdir(parents=True, exist_ok=True)
-
-    # 1. Open the picture in grey: an array [height, width] of numbers, 0 (black) to 255.
-    file = arguments.image or cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
-    picture = open_picture(file).convert("L")
-    if not arguments.image:
-        picture = picture.crop((110, 10, 430, 410))  # the head is enough
-    picture.thumbnail((1024, 1024))  # shrinks a larger picture
-    original = np.asarray(picture, dtype=float)
-    if min(original.shape) < 4:
-        sys.exit(f"{file} has only {picture.width} x {picture.height} pixels, at most 1024 wide "
-                 "and high: too few for a filter. Choose another picture.")
-    print(f"{file} is an array {original.shape}.")
-
-    # 2. Apply each filter. Its weight keeps the brightness. A screen shows nothing darker than
-    #    black or brighter than white, so what is below 0 or above 255 is clipped.
-    filters = dict(FILTERS)
-    if arguments.filter:
-        filters["your own filter"] = np.reshape(arguments.filter, (3, 3))
-    pictures = {"original": original}
-    for name, rows in filters.items():
-        kernel = np.array(rows, dtype=float)
-        weight = normalising_weight(kernel)
-        result = convolve(original, kernel) * weight
-        pictures[name] = result.clip(0, 255)
-        print(f"{name:23} sum {kernel.sum():2g}, weight {weight:.3f}: "
-              f"values of {result.min():5.0f} to {result.max():4.0f} before clipping")
-    draw_pictures(pictures, "A picture, and what filters make of it", output / "filters.png")
-
-    # 3. Pool. The largest of four values stays, so what a filter has found is still there, in a
-    #    quarter of the pixels.
-    pooled = {}
-    for name, pixels in pictures.items():
-        pooled[name] = max_pool(pixels)
-    draw_pictures(pooled, "The same after 2x2 max pooling", output / "pooled.png")
-    print(f"The figures are in {output}.")
-    plt.show()
 
 
 def draw_pictures(pictures, title, file):
     """Draw grey pictures [height, width], 0 to 255, with their names and axes in pixels."""
-    figure, axes = plt.subplots(2, 5, figsize=(14, 8))
+    figure, axes = plt.subplots(2, 5, figsize=(10, 6), layout="constrained")
     figure.suptitle(title)
     for axis, (name, pixels) in zip(axes.flat, pictures.items()):
         axis.imshow(pixels, cmap="gray", vmin=0, vmax=255)
@@ -144,95 +159,41 @@ def draw_pictures(pictures, title, file):
     figure.savefig(file)
 
 
-# The lesson ends here. What follows is tools, which need not be read to understand it. Those that
-# several lessons need are the same, to the letter, in all of them.
-# --------------------------------------------------------------------------------------------------
+# The lesson ends here. What follows are tools, the same in every lesson that needs them.
 
 
-# Setting up
+def open_picture(file, size):
+    """Return a picture in RGB, upright, and on white if it is transparent.
 
-
-def prepare_figures():
-    """Set the size of all text in figures, and let matplotlib arrange what is in them."""
-    plt.rcParams["font.size"] = 14
-    plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
-    plt.rcParams["figure.constrained_layout.use"] = True
-    plt.rcParams["text.parse_math"] = False
-
-
-# Reading pictures
-
-
-def open_picture(file):
-    """Return the picture in `file` as an RGB picture of 8 bits, upright, on white paper.
-
-    Raises OSError, with a sentence that names the file, if it cannot be read.
+    size: the width and height in pixels that are enough. A huge JPEG is read that much smaller.
     """
-    if Path(file).is_dir():
-        raise OSError(f"{file} is a folder, not a picture.")
-    if not Path(file).exists():
-        raise OSError(f"There is no file {file}.")
     try:
-        with open(file, "rb") as stream:
-            picture = Image.open(stream)
-            picture.load()
-        with contextlib.suppress(Exception):  # an Exif header that cannot be read: no rotation
-            picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith("I"):  # 16 bits, black 0 and white 65,535
-            pixels = np.asarray(picture)
-            if pixels.min() < 0 or pixels.max() > 65535:
-                raise ValueError("it has more than 16 bits a pixel")
-            transparent = pixels == picture.info.get("transparency", -1)
-            if pixels.max() > 255:
-                pixels = pixels // 257
-            pixels = np.where(transparent, 255, pixels)  # white paper
-            picture = Image.fromarray(np.uint8(pixels))
-        if picture.mode == "F":
-            raise ValueError("its pixels are not whole numbers")
-        if picture.has_transparency_data:
-            paper = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
-        return picture.convert("RGB")
-    except UnidentifiedImageError:
-        reason = "it is empty, or its format is unknown"
-    except Image.DecompressionBombError:
-        reason = "it has too many pixels: make it smaller"
+        picture = Image.open(file)
+        picture.draft("RGB", size)
+        ImageOps.exif_transpose(picture, in_place=True)
+        if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
+            picture = picture.point(lambda value: value / 257).convert("L")
+        picture = picture.convert("RGBA")
     except Exception as error:  # Pillow raises many kinds
-        reason = str(error)
-    raise OSError(f"{file} cannot be read as a picture ({reason}). Save it as JPEG or PNG, or "
-                  "leave it out.")
-
-
-# Flags
-
-
-def path(text):
-    """Return `text` as a path; a `~` at its beginning is the home folder."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # there is no such user
-        return Path(text)
+        raise OSError(f"{file} cannot be opened as a picture ({error}).") from error
+    paper = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(paper, picture).convert("RGB")
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False)
-    parser.add_argument("--image", type=path, metavar="FILE",
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image", type=Path, metavar="FILE",
                         help="a picture of your own instead of the portrait")
     parser.add_argument("--filter", type=float, nargs=9, metavar="N",
                         help="nine numbers, row by row: a filter of your own")
-    parser.add_argument("--output-dir", type=path, default=Path("outputs", "Convolutions_basic"),
-                        help="for the figures (%(default)s)")
+    parser.add_argument("--output-dir", type=Path, help="folder for the figures (%(default)s)",
+                        default=Path("outputs", "Convolutions_basic"))
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no such method, and needs none
-        sys.stdout.reconfigure(errors="backslashreplace")  # for letters that a terminal lacks
     try:
         main(parse_arguments())
-    except KeyboardInterrupt:
-        sys.exit("Stopped.")
-    except OSError as error:  # a file that is no picture, a full disk, a protected folder
-        sys.exit(str(error))
+    except (OSError, KeyboardInterrupt) as error:  # such as a file that is no picture
+        sys.exit(str(error) or "Stopped.")

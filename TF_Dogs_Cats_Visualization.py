@@ -1,72 +1,65 @@
 """Lesson 9: how a picture changes on its way through the network of lesson 8, and where it looked.
 
-You learn to build a second model from the layers of a trained one, to read the output of each
-layer, and to count its zeros. And you ask which parts of the picture decided, with Grad-CAM
-(Selvaraju et al. 2017).
+A network says "cat". What has it made of the picture to get there, and which part of it decided?
 
-  python -m pip install "tensorflow==2.21.*" matplotlib "pillow>=10.3"
+You learn to read the output of each layer of a trained network, to count its zeros, and to draw
+with Grad-CAM (Selvaraju et al. 2017) what speaks for a class.
+
+  python -m pip install "tensorflow==2.21.*" matplotlib pillow
   python TF_Dogs_Cats.py                                    # lesson 8 first: trains the network
   python TF_Dogs_Cats_Visualization.py                      # a random photograph
   python TF_Dogs_Cats_Visualization.py --image my_pet.jpg   # your own
-  python TF_Dogs_Cats_Visualization.py --model outputs/TF_Human_horse/model.keras --image me.jpg
+  python TF_Dogs_Cats_Visualization.py --model outputs/TF_Human_horse/model.keras
+      --classes horses humans --image me.jpg                # another network (all in one line)
 
 Expect three figures after about ten seconds. In layers.png, look for the animal: its outlines are
 plain in the first row, and gone in the last. In sparsity.png, more and more is zero from
 convolution to convolution. In grad_cam.png, see whether the network looked at the animal, or at
 what is behind it.
 
-The last command is for another network. Its layers must form a single chain without branches, as
-in lessons 5, 6, 8, 11 and 13.
-
-In a notebook (Jupyter, Colab), write %run instead of python.
+In a notebook (Jupyter, Colab), write %pip for python -m pip, and %run for python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
-# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow>=10.3"]
+# dependencies = ["tensorflow==2.21.*", "matplotlib", "pillow"]
 # ///
 
 import argparse
-import contextlib
 import os
 import random
-import socket
 import sys
-import tempfile
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
-os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
-if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
-    del os.environ["MPLBACKEND"]  # set by a notebook, and of use only inside it
 
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from tensorflow.keras import layers
 
-NAME = "TF_Dogs_Cats_Visualization"  # of this lesson
+Image.MAX_IMAGE_PIXELS = 250_000_000  # phones take such photographs: they are no attack
+LESSON_8 = Path("outputs", "TF_Dogs_Cats", "model.keras")
+KERAS_HOME = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+PHOTOGRAPHS = KERAS_HOME / "datasets/cats_and_dogs_filtered.zip/cats_and_dogs_filtered/validation"
 RESCALE = 1 / 255  # turns bytes, 0 to 255, into 0 to 1, as in the training of these networks
 COLUMNS = 16  # filters of each layer that the figure shows
 
 
 def main(arguments):
     output = arguments.output_dir
-    set_up(seed=1)  # any seed: TensorFlow computes nothing random here
     output.mkdir(parents=True, exist_ok=True)
+    tf.keras.mixed_precision.set_global_policy("float32")  # the saved layers keep their own
 
     # 1. Load the trained network, and a picture: of the size, and scaled, as in its training.
-    if not arguments.model.exists():
-        sys.exit(f"There is no {arguments.model}. Run lesson 8 first (python TF_Dogs_Cats.py), or "
-                 "choose another trained network with --model.")
     model = load_network(arguments.model)
-    classes = read_classes(arguments.model.parent, model)
-    file = arguments.image
-    if file is None:
-        file = choose_photograph(arguments.data_dir, arguments.seed)
-    picture = load_picture(file, model.input_shape[1:])
+    classes = find_classes(arguments, model)
+    file = arguments.image or choose_photograph(arguments.data_dir, arguments.seed)
+    height, width = model.input_shape[1:3]
+    picture = open_picture(file, (2 * width, 2 * height))
+    picture = np.asarray(picture.resize((width, height), Image.Resampling.NEAREST))
     batch = picture[np.newaxis] * np.float32(RESCALE)  # a batch of one picture
     print(f"{file} becomes a batch of one: {batch.shape}.")
 
@@ -84,9 +77,6 @@ def main(arguments):
         elif isinstance(layer, layers.MaxPooling2D):
             outputs.append(layer.output)
             names.append(f"pooling {convolutions}")
-    if convolutions == 0 or not isinstance(model, tf.keras.Sequential):
-        sys.exit(f"{arguments.model} is not a single chain of layers with convolutions: choose the "
-                 "network of lesson 5, 6, 8, 11 or 13 with --model.")
     look_inside = tf.keras.Model(model.inputs[0], outputs)
     all_maps = []
     for maps in look_inside.predict(batch, verbose=0):
@@ -116,41 +106,27 @@ def main(arguments):
     most_probable_first = np.argsort(-probabilities)
     heat_maps = {}
     for label in most_probable_first[:2]:
-        name = classes[label]
-        probability = probabilities[label]
-        answer = f"{name} ({probability:.1%})"
+        answer = f"{classes[label]} ({probabilities[label]:.1%})"
         print(answer)
         heat_maps[answer] = grad_cam(model, batch, label)
     draw_heat(picture, heat_maps, output / "grad_cam.png")
-    print(f"The figures are in {output}.")
+    print(f"The results are in {output}.")
     plt.show()
-
-
-def choose_photograph(folder, seed):
-    """Return a random picture from `folder`, by default a validation picture of lesson 8."""
-    if folder is None:
-        folder = find_cache() / "cats_and_dogs_filtered" / "validation"
-    photographs = find_pictures(folder)
-    if not photographs:
-        sys.exit(f"There is no picture in {folder}. Name a folder with --data-dir, or a file with "
-                 "--image.")
-    return random.Random(seed).choice(photographs)
 
 
 def draw_representations(picture, names, all_maps, file):
     """Draw a picture, and below it a row for each layer with the maps of its first filters."""
     count = len(all_maps)
     ratios = [2.5] + [1] * count  # the picture gets more space
-    figure, axes = plt.subplots(count + 1, 1, height_ratios=ratios)
-    figure.set_size_inches(15, 1.4 * count + 1.4)
+    figure, axes = plt.subplots(count + 1, 1, height_ratios=ratios, layout="constrained")
+    figure.set_size_inches(10, 0.65 * count + 1.5)
     plt.setp(axes, xticks=[], yticks=[])
     axes[0].imshow(picture)
     axes[0].set_anchor("W")  # on the left, above the first filters
     for axis, name, maps in zip(axes[1:], names, all_maps):
-        strip = join_maps(maps)
-        image = axis.imshow(strip, cmap="inferno", interpolation="nearest", vmin=0, vmax=1)
-        text = f"{name}\n{maps.shape}"
-        axis.set_ylabel(text, rotation=0, ha="right", va="center")
+        image = axis.imshow(join_maps(maps), cmap="inferno", interpolation="nearest",
+                            vmin=0, vmax=1)
+        axis.set_ylabel(f"{name}\n{maps.shape}", rotation=0, ha="right", va="center")
     add_key(image, axes, "zero", "strongest\nresponse\nof the filter")
     figure.savefig(file)
 
@@ -178,14 +154,11 @@ def add_key(image, axes, low, high):
 
 def draw_sparsity(names, zeros, file):
     """Draw the share of zeros, 0 to 1, in the maps of each layer."""
-    figure, axis = plt.subplots()
-    rows = range(len(zeros))
-    axis.barh(rows, zeros)
-    axis.set_yticks(rows, names)
+    figure, axis = plt.subplots(figsize=(10, 4.5), layout="constrained")
+    axis.barh(names, zeros)
     axis.invert_yaxis()  # the first layer on top
     axis.set_xlim(0, 1)
-    axis.set_title("How much of each layer is zero for this picture")
-    axis.set_xlabel("share of zeros")
+    axis.set(title="How much of each layer is zero for this picture", xlabel="share of zeros")
     figure.savefig(file)
 
 
@@ -228,8 +201,7 @@ def grad_cam(model, batch, label):
 
     # Enlarge it to the size of the picture; from 34x34, it gets blurred.
     heat = tf.image.resize(heat, batch.shape[1:3])  # [1, height, width, 1]
-    heat = heat[0, ..., 0]  # the only picture, the only channel
-    return heat.numpy()
+    return heat[0, ..., 0].numpy()  # the only picture, the only channel
 
 
 def draw_heat(picture, heat_maps, file):
@@ -241,7 +213,7 @@ def draw_heat(picture, heat_maps, file):
     for heat in heat_maps.values():
         highest = max(highest, heat.max())
     columns = 1 + len(heat_maps)
-    figure, axes = plt.subplots(1, columns, figsize=(13, 4.2))
+    figure, axes = plt.subplots(1, columns, figsize=(10, 3.3), layout="constrained")
     for axis in axes:
         axis.axis("off")
         axis.imshow(picture)
@@ -254,211 +226,84 @@ def draw_heat(picture, heat_maps, file):
     figure.savefig(file)
 
 
-# The lesson ends here. What follows is tools, which need not be read to understand it. Those that
-# several lessons need are the same, to the letter, in all of them.
-# --------------------------------------------------------------------------------------------------
-
-
-# Setting up
-
-
-def set_up(seed):
-    """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
-
-    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
-    """
-    major, minor = tf.__version__.split(".")[:2]
-    if (int(major), int(minor)) < (2, 21):
-        sys.exit(f"This lesson needs TensorFlow 2.21, and this is {tf.__version__}. Install it: "
-                 'python -m pip install "tensorflow==2.21.*"')
-    socket.setdefaulttimeout(60)  # seconds without an answer end a download
-    prepare_figures()
-    tf.keras.backend.clear_session()
-    tf.keras.config.set_image_data_format("channels_last")
-    tf.keras.config.set_floatx("float32")
-    tf.keras.utils.set_random_seed(seed)
-    tf.keras.mixed_precision.set_global_policy("float32")
-
-
-def prepare_figures():
-    """Set the size of all text in figures, and let matplotlib arrange what is in them."""
-    plt.rcParams["font.size"] = 14
-    plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
-    plt.rcParams["figure.constrained_layout.use"] = True
-    plt.rcParams["text.parse_math"] = False
-
-
-# Getting the data
-
-
-def find_cache():
-    """Return the folder in which Keras, too, keeps the datasets that it downloads."""
-    if "KERAS_HOME" in os.environ:
-        return Path(os.environ["KERAS_HOME"], "datasets")
-    try:
-        return Path.home() / ".keras" / "datasets"
-    except RuntimeError:  # in a container, a user may have no home
-        return Path(tempfile.gettempdir(), ".keras", "datasets")
-
-
-def is_hidden(name):
-    """Return whether the system or a program, such as Jupyter, keeps a file for itself."""
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def is_picture(file):
-    """Return whether the name of a file ends as one of those that Keras's flows read."""
-    return file.suffix.lower() in [".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff"]
-
-
-def list_files(folder):
-    """Return all files in `folder` and its subfolders, sorted, except hidden ones."""
-    files = []
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and not any(map(is_hidden, file.relative_to(folder).parts)):
-            files.append(file)
-    return files
-
-
-def find_pictures(folder):
-    """Return the pictures in `folder` and its subfolders, sorted, and say what is left out."""
-    pictures = []
-    skipped = []
-    for file in list_files(folder):
-        if is_picture(file):
-            pictures.append(file)
-        else:
-            skipped.append(file.suffix or file.name)
-    if skipped:
-        endings = ", ".join(sorted(set(skipped)))
-        noun = "file" if len(skipped) == 1 else "files"
-        print(f"Not used in {folder}: {len(skipped)} {noun} that Keras does not read as a picture "
-              f"({endings}).")
-    return pictures
-
-
-# Reading pictures
-
-
-def load_picture(file, shape, resampling="nearest", crop=False):
-    """Return a picture as bytes [height, width, channels] of the given shape.
-
-    It is stretched to that shape, or, with `crop`, its sides are cut off until it fits.
-    """
-    height, width, channels = shape
-    method = Image.Resampling[resampling.upper()]
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
-    picture = open_picture(file).convert(mode)
-    if crop:
-        picture = ImageOps.fit(picture, (width, height), method)
-    else:
-        picture = picture.resize((width, height), method)
-    return np.asarray(picture).reshape(shape)
-
-
-def open_picture(file):
-    """Return the picture in `file` as an RGB picture of 8 bits, upright, on white paper.
-
-    Raises OSError, with a sentence that names the file, if it cannot be read.
-    """
-    if Path(file).is_dir():
-        raise OSError(f"{file} is a folder, not a picture.")
-    if not Path(file).exists():
-        raise OSError(f"There is no file {file}.")
-    try:
-        with open(file, "rb") as stream:
-            picture = Image.open(stream)
-            picture.load()
-        with contextlib.suppress(Exception):  # an Exif header that cannot be read: no rotation
-            picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith("I"):  # 16 bits, black 0 and white 65,535
-            pixels = np.asarray(picture)
-            if pixels.min() < 0 or pixels.max() > 65535:
-                raise ValueError("it has more than 16 bits a pixel")
-            transparent = pixels == picture.info.get("transparency", -1)
-            if pixels.max() > 255:
-                pixels = pixels // 257
-            pixels = np.where(transparent, 255, pixels)  # white paper
-            picture = Image.fromarray(np.uint8(pixels))
-        if picture.mode == "F":
-            raise ValueError("its pixels are not whole numbers")
-        if picture.has_transparency_data:
-            paper = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
-        return picture.convert("RGB")
-    except UnidentifiedImageError:
-        reason = "it is empty, or its format is unknown"
-    except Image.DecompressionBombError:
-        reason = "it has too many pixels: make it smaller"
-    except Exception as error:  # Pillow raises many kinds
-        reason = str(error)
-    raise OSError(f"{file} cannot be read as a picture ({reason}). Save it as JPEG or PNG, or "
-                  "leave it out.")
-
-
-# Saving a network, and using it
-
-
-def read_classes(folder, model):
-    """Return the names of the classes that were saved beside a network."""
-    file = folder / "classes.txt"
-    if not file.exists():
-        sys.exit(f"There is no {file} with the names of the classes. Train again.")
-    classes = file.read_text(encoding="utf-8").splitlines()
-    if len(classes) != max(model.output_shape[1], 2):  # one output is enough for two classes
-        sys.exit(f"{file} is of another run than the network beside it. Train again.")
-    return classes
+# The lesson ends here. What follows are tools, the same in every lesson that needs them.
 
 
 def load_network(file):
-    """Return the network that was saved in `file`."""
+    """Return the network that was saved in `file`, if this lesson can look into it."""
+    if not file.exists():
+        sys.exit(f"There is no {file}. Run lesson 8 first (python TF_Dogs_Cats.py), or choose "
+                 "another trained network with --model.")
+    model = tf.keras.models.load_model(file)
+    kinds = {type(layer) for layer in model.layers}
+    is_chain = isinstance(model, tf.keras.Sequential) and layers.Conv2D in kinds
+    if not is_chain or model.input_shape[-1] != 3:
+        sys.exit(f"{file} is not a single chain of layers with convolutions, for pictures in "
+                 "colour: choose the network of lesson 5, 6, 8, 11 or 13 with --model.")
+    return model
+
+
+def find_classes(arguments, model):
+    """Return the names of the classes: those of --classes, or of classes.txt, or lesson 8's."""
+    names = arguments.classes
+    saved = arguments.model.parent / "classes.txt"  # lesson 13 leaves it
+    if names is None and saved.exists():
+        names = saved.read_text(encoding="utf-8").splitlines()
+    elif names is None and arguments.model == LESSON_8:
+        names = ["cats", "dogs"]
+    count = max(model.output_shape[1], 2)  # one output is enough for two classes
+    if names is None or len(names) != count:
+        sys.exit(f"Name the {count} classes of {arguments.model}, label 0 first, such as --classes "
+                 "horses humans.")
+    return names
+
+
+def choose_photograph(folder, seed):
+    """Return a random picture, at any depth in `folder`, or of lesson 8's validation pictures."""
+    folder = folder or PHOTOGRAPHS
+    photographs = sorted(folder.rglob("*.jpg")) + sorted(folder.rglob("*.png"))
+    if not photographs:
+        sys.exit(f"There is no .jpg or .png picture in {folder}. Run lesson 8 first, or name a "
+                 "folder with --data-dir, or a picture with --image.")
+    return random.Random(seed).choice(photographs)
+
+
+def open_picture(file, size):
+    """Return a picture in RGB, upright, and on white if it is transparent.
+
+    size: the width and height in pixels that are enough. A huge JPEG is read that much smaller.
+    """
     try:
-        return tf.keras.models.load_model(file)
-    except Exception as error:
-        sys.exit(f"{file} cannot be loaded as a network ({error}). Train again.")
-
-
-# Flags
-
-
-def positive(text):
-    """Return `text` as a whole number above 0; anything else is an error of the flag."""
-    if not text.isdecimal() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to {2**31 - 1}")
-    return int(text)
-
-
-def path(text):
-    """Return `text` as a path; a `~` at its beginning is the home folder."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # there is no such user
-        return Path(text)
+        picture = Image.open(file)
+        picture.draft("RGB", size)
+        ImageOps.exif_transpose(picture, in_place=True)
+        if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
+            picture = picture.point(lambda value: value / 257).convert("L")
+        picture = picture.convert("RGBA")
+    except Exception as error:  # Pillow raises many kinds
+        raise OSError(f"{file} cannot be opened as a picture ({error}).") from error
+    paper = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(paper, picture).convert("RGB")
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False)
-    parser.add_argument("--model", type=path, metavar="FILE",
-                        default=Path("outputs", "TF_Dogs_Cats", "model.keras"),
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, metavar="FILE", default=LESSON_8,
                         help="a trained network with convolutions (%(default)s)")
-    parser.add_argument("--image", type=path, metavar="FILE",
+    parser.add_argument("--classes", nargs="+", metavar="NAME",
+                        help="names of its classes: label 0, label 1, ... (lesson 8's: cats dogs)")
+    parser.add_argument("--image", type=Path, metavar="FILE",
                         help="this picture instead of a random one")
-    parser.add_argument("--seed", type=positive,
-                        help="the same number chooses the same random picture")
-    parser.add_argument("--data-dir", type=path, help="a folder with pictures, at any depth")
-    parser.add_argument("--output-dir", type=path, default=Path("outputs", NAME),
-                        help="for the figures (%(default)s)")
+    parser.add_argument("--seed", type=int, help="the same number chooses the same random picture")
+    parser.add_argument("--data-dir", type=Path, help="a folder with pictures, at any depth")
+    parser.add_argument("--output-dir", type=Path, help="folder for the figures (%(default)s)",
+                        default=Path("outputs", "TF_Dogs_Cats_Visualization"))
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no such method, and needs none
-        sys.stdout.reconfigure(errors="backslashreplace")  # for letters that a terminal lacks
     try:
         main(parse_arguments())
-    except KeyboardInterrupt:
-        sys.exit("Stopped.")
-    except OSError as error:  # a file that is no picture, a full disk, a protected folder
-        sys.exit(str(error))
+    except (OSError, KeyboardInterrupt) as error:  # such as a file that is no picture
+        sys.exit(str(error) or "Stopped.")

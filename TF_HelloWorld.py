@@ -148,7 +148,5 @@ def parse_arguments():
 if __name__ == "__main__":
     try:
         main(parse_arguments())
-    except OSError as error:  # such as a full disk
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit("Stopped.")
+    except (OSError, KeyboardInterrupt) as error:  # such as a full disk
+        sys.exit(str(error) or "Stopped.")

@@ -1,19 +1,21 @@
 """Lesson 15: how to judge a model - two curves, and more than one number.
 
+A network is right about 86 of 100 pictures. Should its training have stopped earlier? Where is it
+wrong, and can you trust it when it says that it is sure?
+
 You learn to tell from two curves whether a network underfits or overfits, and when to stop;
 to regularise it; and to look behind its accuracy, once, at the very end, on test pictures that had
-no part in it: where it is wrong, how sure it is, and how sure you can be of the accuracy itself.
+no part in it.
 
   python -m pip install "tensorflow==2.21.*" matplotlib
-  python TF_Model_Evaluation.py                # two networks, on Fashion-MNIST; one overfits
+  python TF_Model_Evaluation.py    # two networks, on Fashion-MNIST; one overfits
   python TF_Model_Evaluation.py --epochs 3 --output-dir outputs/evaluation_3  # both underfit
-  python TF_Model_Evaluation.py --history outputs/TF_Human_horse/history.csv
+  python TF_Model_Evaluation.py --history outputs/TF_Human_horse/history.csv  # lesson 5's curves
 
-With --history it only draws the curves of other lessons, one or several. Without it, expect a test
-accuracy of about .86 after half a minute to two minutes on a two-core CPU. The first run downloads
-31 MB. Fashion-MNIST: Zalando Research, MIT licence.
+Expect a test accuracy of about .86 after half a minute to two minutes on a two-core CPU. The first
+run downloads 31 MB. Fashion-MNIST: Zalando Research, MIT licence.
 
-In a notebook (Jupyter, Colab), write %run instead of python.
+In a notebook (Jupyter, Colab), write %pip for python -m pip, and %run for python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -23,27 +25,21 @@ In a notebook (Jupyter, Colab), write %run instead of python.
 import argparse
 import csv
 import gzip
-import json
 import os
 import shutil
 import socket
 import sys
-import time
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
-os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
-if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
-    del os.environ["MPLBACKEND"]  # set by a notebook, and of use only inside it
 
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from tensorflow.keras import layers
 
-NAME = "TF_Model_Evaluation"  # of this lesson
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
            "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]  # labels 0 to 9
 TRAINING = 10_000  # of the 60,000 pictures: with few to learn from, overfitting shows soon
@@ -59,41 +55,35 @@ def build_model(dropout):
     return tf.keras.Sequential([
         layers.Input((28, 28)),  # height and width: there is only one channel, grey
         layers.Flatten(),  # 784 pixels in one row, as a dense layer needs them
-        layers.Dense(512, activation="relu"),  # 0.4 million weights
+        layers.Dense(512, activation="relu"),  # 512 neurons, with 0.4 million weights
         layers.Dropout(dropout),
         layers.Dense(512, activation="relu"),  # 0.3 million more, to learn from 10,000 pictures
         layers.Dropout(dropout),
         layers.Dense(10, activation="softmax"),  # ten probabilities, together 1
-    ], name=NAME)
+    ])
 
 
 def main(arguments):
     output = arguments.output_dir
-    set_up(arguments.seed)
     output.mkdir(parents=True, exist_ok=True)
-    if arguments.history:
-        compare_runs(arguments.history, output / "histories.png")
-        return
+    tf.keras.utils.set_random_seed(arguments.seed)
+    socket.setdefaulttimeout(60)  # seconds without an answer end a download
+    tf.keras.mixed_precision.set_global_policy("float32")  # fast enough for a small network
 
     # 1. Load the pictures, and divide them. The network learns from the training pictures. The
     #    validation pictures decide: which epoch, which network. The test pictures are for the end.
-    training, test = load_mnist(tf.keras.datasets.fashion_mnist, arguments.data_dir)
-    x, y = training
-    x_test, y_test = test
+    (x, y), (x_test, y_test) = load_mnist(tf.keras.datasets.fashion_mnist, arguments.data_dir)
     x = x * np.float32(RESCALE)
     x_test = x_test * np.float32(RESCALE)
-    x_training = x[:TRAINING]
-    y_training = y[:TRAINING]
-    x_validation = x[-VALIDATION:]
-    y_validation = y[-VALIDATION:]
-    print(f"Training pictures {x_training.shape}, test pictures {x_test.shape}.")
-    draw_batch(x[:10], y[:10], CLASSES, output / "pictures.png")
+    training = x[:TRAINING]
+    validation = x[-VALIDATION:]
+    print(f"Training pictures {training.shape}, validation pictures {validation.shape}, "
+          f"test pictures {x_test.shape}.")
 
     # 2. Train the same network twice: as it is, and regularised, that is, with memorising made
     #    harder by dropout. Training runs to the end, to show the whole curve. But the epoch with
     #    the lowest validation loss is saved: there one should have stopped.
     histories = {}
-    start = time.perf_counter()
     for name, dropout in [("not regularised", 0.0), ("regularised", 0.5)]:
         print(f"\nThe network that is {name}")
         model = build_model(dropout)
@@ -101,414 +91,292 @@ def main(arguments):
             loss="sparse_categorical_crossentropy",  # large if the true class gets little
             optimizer="adam",  # moves each weight in the direction in which the loss falls
             metrics=["accuracy"],  # the share of pictures that it classifies correctly
-            steps_per_execution=40,  # TensorFlow returns to Python once an epoch: saves time
         )
         folder = output / name.replace(" ", "_")
         folder.mkdir(exist_ok=True)
         save_best = tf.keras.callbacks.ModelCheckpoint(
             folder / "model.keras", monitor="val_loss", save_best_only=True)
         save_curves = tf.keras.callbacks.CSVLogger(folder / "history.csv")
-        stop_on_nan = StopOnNaN()  # not a number: then the steps were too large
+        stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)
         histories[name] = model.fit(
-            x_training, y_training, validation_data=(x_validation, y_validation),
+            training, y[:TRAINING], validation_data=(validation, y[-VALIDATION:]),
             batch_size=arguments.batch_size, epochs=arguments.epochs,
             callbacks=[save_best, save_curves, stop_on_nan],
             verbose=2,  # a line for each epoch
         ).history
-    seconds = time.perf_counter() - start
 
     # 3. Read the curves, and choose the network with the lower validation loss. (Training loss is
     #    measured with dropout on, so the regularised network's looks too high.)
-    draw_curves(histories, output / "model_evaluation1.png", star="lowest validation loss")
+    draw_curves(histories, output / "model_evaluation1.png", monitor="val_loss")
     lowest = {}
     for name, history in histories.items():
-        print(f"The network that is {name}: {diagnose(history)}")
+        print(f"{name}: {judge_curves(history)}")
         lowest[name] = min(history["val_loss"])
     better = min(lowest, key=lowest.get)
     folder = output / better.replace(" ", "_")
-    shutil.copy2(folder / "history.csv", output)
-    shutil.copy2(folder / "model.keras", output)
+    shutil.copy(folder / "history.csv", output)
+    shutil.copy(folder / "model.keras", output)
 
     # 4. Only now look at the test pictures, once. They have had no part in any choice, so the
     #    accuracy on them is what to expect on new pictures, within what chance allows.
     model = tf.keras.models.load_model(output / "model.keras")
-    scores = model.predict(x_test, verbose=0)  # probabilities [10000, 10]
-    predicted = np.argmax(scores, axis=1)
-    accuracy = np.mean(predicted == y_test)
-    low, high = accuracy_interval(accuracy, len(y_test))
+    probabilities = model.predict(x_test, verbose=0)  # [10000, 10]
+    predicted = np.argmax(probabilities, axis=1)
+    is_right = predicted == y_test
+    accuracy = np.mean(is_right)
+    low, high = find_interval(accuracy, len(y_test))
     print(f"\nThe network that is {better} classifies {accuracy:.1%} of the test pictures "
           f"correctly. Of all pictures like these, it would be {low:.1%} to {high:.1%}, with 95% "
           "confidence.")
-    save_metrics(output, arguments, seconds, test_accuracy=float(accuracy))
 
     # 5. Look behind the accuracy: which classes does it confuse, how sure is it, and what are its
     #    worst mistakes?
-    matrix = tf.math.confusion_matrix(y_test, predicted, len(CLASSES)).numpy()
-    print_classes(matrix)
-    draw_confusion_matrix(matrix, CLASSES, output / "model_evaluation2.png")
-    confidence = np.max(scores, axis=1)
-    draw_certainty(confidence, predicted == y_test, output / "certainty.png")
-    draw_mistakes(x_test, y_test, scores, CLASSES, output / "mistakes.png")
+    print_classes(y_test, predicted)
+    draw_confusion_matrix(y_test, predicted, CLASSES, output / "model_evaluation2.png")
+    confidence = np.max(probabilities, axis=1)
+    draw_certainty(confidence, is_right, output / "certainty.png")
+    draw_mistakes(x_test, y_test, probabilities, CLASSES, output / "mistakes.png")
+    print(f"test accuracy: {accuracy:.4f}")
+    print(f"The results are in {output}.")
     plt.show()
 
 
-def diagnose(history):
-    """Return in words what the curves of a run show, by rules of thumb to check in the figure."""
+def judge_curves(history):
+    """Return in words what the losses of a run show. These are rules of thumb: see the figure."""
     if "val_loss" not in history:
-        return "there was no validation set, so nobody can tell whether it has memorised."
+        return "There was no validation set: nobody can tell whether the network overfits."
+    loss = history["loss"]
     val_loss = history["val_loss"]
+    if not np.isfinite(val_loss).all():
+        return "In some epochs, validation loss is not a number: try a smaller learning rate."
+    if len(loss) > 2 and loss[-1] > 0.9 * loss[0]:
+        return (f"Training loss went from {loss[0]:.3f} to {loss[-1]:.3f}: the network hardly "
+                "learns even its training data. That is underfitting: train longer, or try another "
+                "learning rate, or a larger network.")
     turn = np.argmin(val_loss)
-    lowest = val_loss[turn]
-    training_end = np.median(history["loss"][-5:])  # of five epochs: one alone may be chance
-    validation_end = np.median(val_loss[-5:])
-    text = (f"validation loss is lowest in epoch {turn + 1}, {lowest:.3f}. In the last epochs it "
-            f"is about {validation_end:.3f}, and training loss {training_end:.3f}")
-    earlier = val_loss[max(turn - 2, 0)]  # two epochs before
-    if turn + 1 == len(val_loss) and lowest < 0.98 * earlier:  # falls by more than 2%
-        return f"{text}: validation loss still falls, train longer."
-    has_risen = validation_end > 1.1 * lowest  # by more than a tenth
-    is_above = validation_end > 1.1 * training_end
-    is_far_above = validation_end > 2 * training_end
-    if (has_risen and is_above) or is_far_above:
-        return f"{text}: overfitting, stop at epoch {turn + 1}."
-    return f"{text}: no overfitting. A good fit if the loss is low enough, underfitting if not."
+    later = val_loss[turn + 1:]
+    text = f"Validation loss is lowest in epoch {turn + 1}, {val_loss[turn]:.3f}."
+    if len(later) < 2:
+        return f"{text} It may still fall: train longer."
+    latest = min(later[-3:])  # one high value may be chance, three hardly
+    text += f" In the last epochs it was {latest:.3f} at best,"
+    if latest <= 1.1 * val_loss[turn]:
+        return f"{text} about the same: no clear overfitting."
+    if loss[-1] > loss[turn]:
+        return f"{text} and training loss rose, too: try a smaller learning rate."
+    return (f"{text} while training loss fell to {loss[-1]:.3f}: overfitting, stop at epoch "
+            f"{turn + 1}.")
 
 
-def accuracy_interval(accuracy, count):
+def find_interval(accuracy, count):
     """Return the limits, 0 to 1, between which the true accuracy is with a confidence of 95%.
 
     accuracy: the share of `count` test pictures that are right. The interval is Wilson's (1927).
     """
     z = 1.96  # 95% of a normal distribution are within 1.96 standard deviations
-    shrink = 1 + z**2 / count
-    middle = accuracy + z**2 / (2 * count)
     variance = accuracy * (1 - accuracy) / count
-    correction = z**2 / (4 * count**2)
-    half = z * np.sqrt(variance + correction)
-    low = (middle - half) / shrink
-    high = (middle + half) / shrink
-    return low, high
+    middle = accuracy + z**2 / (2 * count)
+    half = z * np.sqrt(variance + z**2 / (4 * count**2))
+    shrink = 1 + z**2 / count
+    return (middle - half) / shrink, (middle + half) / shrink
 
 
-def print_classes(matrix):
-    """Print precision, recall and F1 of each class, from counts [true class, predicted class]."""
-    precision, recall, f1 = judge_classes(matrix)
+def print_classes(labels, predicted):
+    """Print precision, recall and F1 of each class, 0 to 1."""
     print("\n             precision  recall     F1")
-    for name, p, r, f in zip(CLASSES, precision, recall, f1):
-        print(f"{name:12} {p:9.3f} {r:7.3f} {f:6.3f}")
+    for label, name in enumerate(CLASSES):
+        precision, recall, f1 = judge_class(labels == label, predicted == label)
+        print(f"{name:12} {precision:9.3f} {recall:7.3f} {f1:6.3f}")
 
 
-def judge_classes(matrix):
-    """Return precision, recall and F1 of each class [classes], 0 to 1, from a confusion matrix."""
-    right = matrix.diagonal()
-    precision = right / np.maximum(matrix.sum(axis=0), 1)  # of all called shirts: how many are?
-    recall = right / np.maximum(matrix.sum(axis=1), 1)  # of all shirts: how many were found?
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)  # high only if both are
+def judge_class(is_shirt, called_shirt):
+    """Return precision, recall and F1 of one class. Arguments: yes or no for each picture [n]."""
+    found = np.sum(is_shirt & called_shirt)
+    precision = found / max(np.sum(called_shirt), 1)  # of all called shirts: how many are?
+    recall = found / max(np.sum(is_shirt), 1)  # of all shirts: how many were found?
+    f1 = 2 * precision * recall / max(precision + recall, 1e-9)  # high only if both are
     return precision, recall, f1
 
 
-def draw_certainty(confidence, right, file):
-    """Draw how often a network is right where it is how sure, and when it may say "don't know".
+def draw_certainty(confidence, is_right, file):
+    """Draw whether its confidence can be trusted. Both arguments have a value for each picture."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
 
-    confidence: the probability of each predicted class [n]. right: whether it is the true one [n].
-    """
-    figure, (left_axis, right_axis) = plt.subplots(1, 2)
-    draw_calibration(left_axis, confidence, right)
-    draw_abstention(right_axis, confidence, right)
-    figure.savefig(file)
-
-
-def draw_calibration(axis, confidence, right):
-    """Draw the share of right answers over the confidence, in steps of a tenth."""
+    # Where it says 80%, it should be right four times out of five. So group by confidence.
     promised = []
     kept = []
     for lowest in np.arange(0, 1, 0.1):
         group = (confidence > lowest) & (confidence <= lowest + 0.1)
-        if np.count_nonzero(group) >= 20:  # fewer say nothing
+        if np.sum(group) >= 20:  # fewer say nothing
             promised.append(np.mean(confidence[group]))
-            kept.append(np.mean(right[group]))
-    axis.plot([0, 1], [0, 1], "--", color="grey", label="as sure as it should be")
-    axis.plot(promised, kept, "o-", label="this network")
-    axis.set_title("Is it as often right as it says?")
-    axis.set_xlabel("confidence: the probability it gives")
-    axis.set_ylabel("share correct")
-    axis.legend()
+            kept.append(np.mean(is_right[group]))
+    axes[0].plot([0, 1], [0, 1], "--", color="grey", label="as sure as it should be")
+    axes[0].plot(promised, kept, "o-", label="this network")
+    axes[0].set(title="Is it as often right as it says?", ylabel="share that is right",
+                xlabel="confidence: the probability that it gives")
+    axes[0].legend()
 
-
-def draw_abstention(axis, confidence, right):
-    """Draw the accuracy on the pictures that the network answers, the surest ones first."""
+    # Let it answer only the pictures of which it is surest: one, two, three, ..., all of them.
     surest_first = np.argsort(-confidence)
-    answered = np.arange(1, len(right) + 1)
-    accuracy = np.cumsum(right[surest_first]) / answered
-    axis.plot(answered / len(right), accuracy)
-    axis.set_title('If it may say "I don\'t know"')
-    axis.set_xlabel("share of pictures it answers, surest first")
-    axis.set_ylabel("accuracy on these")
-    half = len(right) // 2
+    answered = np.arange(1, len(is_right) + 1)
+    accuracy = np.cumsum(is_right[surest_first]) / answered
+    axes[1].plot(answered / len(is_right), accuracy)
+    axes[1].set(title='If it may say "I don\'t know"', ylabel="accuracy on these",
+                xlabel="share of pictures that it answers, surest first")
+    half = len(is_right) // 2
     print(f"If it answers only the surest half, {accuracy[half - 1]:.1%} of these are right.")
+    figure.savefig(file)
 
 
-def compare_runs(files, target):
+def compare_runs(files, folder):
     """Draw the history.csv of other runs together, named by their folders, and judge each."""
     histories = {}
+    unread = 0
     for file in files:
-        if not file.exists():
-            sys.exit(f"There is no {file}. Run that lesson first.")
-        history = read_history(file, needed=["loss"])
-        if history:
+        try:
+            history = read_history(file) or {}
+        except (OSError, ValueError, TypeError):  # a folder, or no table of numbers
+            history = {}
+        if "loss" in history:
             histories[str(file.parent)] = history
-            print(f"{file}: {diagnose(history)}")
-    if not histories:
-        sys.exit("None of these files can be read: there is nothing to draw.")
-    draw_curves(histories, target, star="lowest validation loss")
-    print(f"The curves are in {target}.")
-    plt.show()
+            print(f"{file}: {judge_curves(history)}")
+        else:
+            print(f"{file} is missing, or has no curves of a training: run that lesson first.")
+            unread += 1
+    if histories:
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_curves(histories, folder / "histories.png", monitor="val_loss")
+        print(f"The curves are in {folder / 'histories.png'}.")
+        plt.show()
+    sys.exit(min(unread, 1))
 
 
-# The lesson ends here. What follows is tools, which need not be read to understand it. Those that
-# several lessons need are the same, to the letter, in all of them.
-# --------------------------------------------------------------------------------------------------
-
-
-# Setting up
-
-
-def set_up(seed):
-    """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
-
-    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
-    """
-    major, minor = tf.__version__.split(".")[:2]
-    if (int(major), int(minor)) < (2, 21):
-        sys.exit(f"This lesson needs TensorFlow 2.21, and this is {tf.__version__}. Install it: "
-                 'python -m pip install "tensorflow==2.21.*"')
-    socket.setdefaulttimeout(60)  # seconds without an answer end a download
-    prepare_figures()
-    tf.keras.backend.clear_session()
-    tf.keras.config.set_image_data_format("channels_last")
-    tf.keras.config.set_floatx("float32")
-    tf.keras.utils.set_random_seed(seed)
-    tf.keras.mixed_precision.set_global_policy("float32")
-
-
-def prepare_figures():
-    """Set the size of all text in figures, and let matplotlib arrange what is in them."""
-    plt.rcParams["font.size"] = 14
-    plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
-    plt.rcParams["figure.constrained_layout.use"] = True
-    plt.rcParams["text.parse_math"] = False
-
-
-# Getting the data
+# The lesson ends here. What follows are tools, the same in every lesson that needs them.
 
 
 def load_mnist(dataset, data_dir):
     """Return pictures [n, 28, 28] (bytes) and labels [n], for training and for the test.
 
-    They come from the four idx files in `data_dir`, or else from Keras: `dataset` is a module such
-    as tf.keras.datasets.mnist, which downloads its pictures on the first run.
+    They come from the four idx .gz files in `data_dir`, or else from Keras: `dataset` is a module
+    such as tf.keras.datasets.mnist, which downloads its pictures on the first run.
     """
     try:
         if data_dir is None:
             return dataset.load_data()
-        training = read_idx_pair(data_dir, "train")
-        test = read_idx_pair(data_dir, "t10k")
-        return training, test
+        if dataset.__name__.endswith(".mnist") and (data_dir / "mnist.npz").exists():
+            arrays = np.load(data_dir / "mnist.npz")  # Keras's own file of the digits
+            return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
+        parts = []
+        for name in ["train", "t10k"]:
+            pictures = gzip.decompress((data_dir / f"{name}-images-idx3-ubyte.gz").read_bytes())
+            labels = gzip.decompress((data_dir / f"{name}-labels-idx1-ubyte.gz").read_bytes())
+            pictures = np.frombuffer(pictures, np.uint8, offset=16)  # behind a header of 16 bytes
+            labels = np.frombuffer(labels, np.uint8, offset=8)
+            parts.append((pictures.reshape(-1, 28, 28), labels))
+        return parts
     except Exception as error:
-        sys.exit(f"The pictures cannot be loaded ({error}). If an incomplete file is in the way, "
-                 "delete it, and try again. Or download the four idx .gz files, and name their "
-                 "folder with --data-dir.")
+        sys.exit(f"The pictures cannot be loaded ({error}). Delete what is incomplete in "
+                 "~/.keras/datasets and try again, or name a folder with the four idx .gz files "
+                 "with --data-dir.")
 
 
-def read_idx_pair(folder, part):
-    """Return the pictures [n, 28, 28] and the labels [n] of one part, "train" or "t10k"."""
-    pictures = gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes())
-    labels = gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes())
-    pictures = np.frombuffer(pictures, np.uint8, offset=16).reshape(-1, 28, 28)  # after a header
-    labels = np.frombuffer(labels, np.uint8, offset=8)
-    if len(pictures) != len(labels):
-        raise ValueError(f"{folder} has {len(pictures)} pictures, but {len(labels)} labels")
-    if labels.max() > 9:
-        raise ValueError(f"{folder} has labels above 9: this is another dataset")
-    return pictures, labels
+def draw_curves(histories, file, monitor="val_accuracy"):
+    """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
-
-# Drawing
-
-
-def draw_batch(pictures, labels, classes, file):
-    """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
-    figure, axes = plt.subplots(2, 5)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, picture, label in zip(axes.flat, pictures, labels):
-        if np.ndim(label) == 1:  # [0, 1, 0] stands for label 1
-            label = np.argmax(label)
-        axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        axis.set_title(classes[int(label)])
-    figure.savefig(file)
-
-
-def draw_curves(histories, file, star="best validation accuracy"):
-    """Draw accuracy and loss by epoch: training dashed, validation solid, a star at one epoch.
-
-    histories: {name of a run: its history, with a list of numbers for each metric}.
-    star: "best validation accuracy", or "lowest validation loss".
+    A star marks the epoch that is saved: the highest "val_accuracy", or the lowest "val_loss".
     """
-    figure, axes = plt.subplots(1, 2)
+    find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
-        drawn = []
         for number, (name, history) in enumerate(histories.items()):
             color = f"C{number}"
             epochs = np.arange(1, len(history["loss"]) + 1)
-            if metric in history:  # lessons 1 and 7 measure no accuracy
+            if metric in history:
                 axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
-                drawn.extend(history[metric])
-            if f"val_{metric}" in history and "val_loss" in history:  # where measured
+            if f"val_{metric}" in history:
                 validation = history[f"val_{metric}"]
-                if star == "lowest validation loss":
-                    kept = np.argmin(history["val_loss"])
-                else:
-                    kept = np.argmax(history["val_accuracy"])
+                best = find_best(history[monitor])
                 axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
-                axis.plot(epochs[kept], validation[kept], "*", color=color, markersize=18,
-                          label=f"{name}: {star}")
-                drawn.extend(validation)
+                axis.plot(epochs[best], validation[best], "*", color=color, markersize=15)
         axis.set(title=metric.capitalize(), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        if metric == "loss" and max(drawn) > 2 * np.quantile(drawn, 0.9):
-            axis.set_ylim(0, 2 * np.quantile(drawn, 0.9))  # a single peak would flatten the rest
-            axis.set_title("Loss (the highest peaks are cut off)")
-    handles, names = axes[1].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(len(histories), 2))
+    axes[1].legend()
     figure.savefig(file)
 
 
-def read_history(file, needed=("accuracy", "loss", "val_accuracy", "val_loss")):
-    """Return the curves in a run's history.csv, {name: list of numbers}, or None without any."""
+def read_history(file):
+    """Return the curves that a CSVLogger has saved, {metric: a number for each epoch}, or None."""
     if not file.exists():
         return None
     history = {}
-    try:
-        with open(file, newline="", encoding="utf-8-sig") as lines:
-            for row in csv.DictReader(lines):
-                for name, number in row.items():
-                    if number == "NA":  # nothing was measured
-                        number = "nan"
-                    history.setdefault(name, []).append(float(number))
-    except (OSError, ValueError, TypeError, csv.Error):  # changed by another program
-        history = {}
-    for name in list(history):
-        if not np.isfinite(history[name]).all():
-            del history[name]
-    if not set(needed) <= set(history):
-        print(f"{file} cannot be read as the curves of a run, and is left out.")
-        return None
-    return history
+    with open(file, newline="") as lines:
+        for row in csv.DictReader(lines):
+            for metric, number in row.items():
+                if number != "NA":  # there was no validation set
+                    history.setdefault(metric, []).append(float(number))
+    return history or None
 
 
-def draw_confusion_matrix(matrix, names, file):
-    """Draw the counts [true class, predicted class]; the color is the share of the true class."""
+def draw_confusion_matrix(labels, predicted, classes, file):
+    """Draw how many pictures of each class (a row) are taken for which (a column)."""
+    matrix = tf.math.confusion_matrix(labels, predicted, len(classes)).numpy()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = max(5, 2.5 + 0.36 * len(names))  # inches
-    figure, axis = plt.subplots(figsize=(side + 1, side))
-    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, label="share of the true class", shrink=0.8)
-    for (row, column), count in np.ndenumerate(matrix):
-        if count:
+    figure, axis = plt.subplots(figsize=(7.5, 6.5), layout="constrained")
+    figure.colorbar(axis.imshow(shares, cmap="Blues", vmin=0, vmax=1), label="share of the class")
+    if len(classes) <= 30:  # more would not be legible
+        for (row, column), count in np.ndenumerate(matrix):
             color = "white" if shares[row, column] > 0.5 else "black"
-            axis.text(column, row, count, ha="center", va="center", color=color, fontsize=11)
-    longest = max(map(len, names))
-    axis.set_xticks(range(len(names)), names, rotation=60 if longest > 5 else 0, fontsize=12)
-    axis.set_yticks(range(len(names)), names, fontsize=12)
+            axis.text(column, row, count, ha="center", va="center", color=color)
+        axis.set_xticks(range(len(classes)), classes, rotation=60)
+        axis.set_yticks(range(len(classes)), classes)
     axis.set(xlabel="predicted class", ylabel="true class")
     figure.savefig(file)
 
 
-def draw_mistakes(pictures, labels, scores, classes, file):
-    """Draw the ten pictures that a network gets wrong most surely.
+def draw_mistakes(pictures, labels, probabilities, classes, file):
+    """Draw the ten pictures that the network is most surely wrong about, and return their rows.
 
-    pictures: [n, height, width], or with an axis for 1 or 3 channels. scores: the probabilities
-    that the network gives to the classes [n, classes].
+    pictures: [n, height, width], or with an axis for 1 or 3 channels. probabilities: [n, classes].
     """
-    predicted = np.argmax(scores, axis=1)
-    confidence = np.max(scores, axis=1)
+    predicted = np.argmax(probabilities, axis=1)
+    confidence = np.max(probabilities, axis=1)
     wrong = np.flatnonzero(predicted != labels)
-    surest_first = wrong[np.argsort(-confidence[wrong])]
-    figure, axes = plt.subplots(2, 5, figsize=(13, 7))
-    figure.suptitle(f"{len(wrong)} of {len(labels):,} are misclassified. The surest of them:\n")
+    surest = wrong[np.argsort(-confidence[wrong])][:10]
+    figure, axes = plt.subplots(2, 5, figsize=(10, 6), layout="constrained")
+    figure.suptitle(f"{len(wrong):,} of {len(labels):,} are misclassified. The surest of them:")
     for axis in axes.flat:
         axis.axis("off")
-    for axis, row in zip(axes.flat, surest_first):
-        axis.imshow(pictures[row], cmap="gray")
+    for axis, row in zip(axes.flat, surest):
+        axis.imshow(pictures[row], cmap="gray")  # the map is for grey pictures only
         axis.set_title(f"{classes[labels[row]]}, taken\nfor {classes[predicted[row]]}\n"
-                       f"({confidence[row]:.2%})")
+                       f"({confidence[row]:.1%})")
     figure.savefig(file)
-
-
-# Saving a network, and using it
-
-
-class StopOnNaN(tf.keras.callbacks.Callback):
-    """Ends the run when the loss is no longer a number, and before the network is saved."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        if not np.isfinite(logs["loss"]):
-            sys.exit("The loss is no longer a number: the steps of the training are too large. Use "
-                     "a smaller learning rate.")
-
-
-def save_metrics(folder, arguments, seconds, **metrics):
-    """Print the metrics, and save them with the arguments of the run as metrics.json."""
-    precision = tf.keras.mixed_precision.global_policy().name
-    content = {**metrics, "seconds": seconds, "precision": precision, **vars(arguments)}
-    (folder / "metrics.json").write_text(json.dumps(content, indent=2, default=str))
-    for name, value in metrics.items():
-        print(f"{name.replace('_', ' ')}: {value:.4f}")
-    print(f"The training took {seconds:.0f} s, in {precision}. All results are in {folder}.")
-
-
-# Flags
-
-
-def positive(text):
-    """Return `text` as a whole number above 0; anything else is an error of the flag."""
-    if not text.isdecimal() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to {2**31 - 1}")
-    return int(text)
-
-
-def path(text):
-    """Return `text` as a path; a `~` at its beginning is the home folder."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # there is no such user
-        return Path(text)
+    return surest
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False)
-    parser.add_argument("--history", type=path, nargs="+", metavar="FILE",
-                        help="no training: draw these history.csv files")
-    parser.add_argument("--epochs", type=positive, default=30,
-                        help="passes over the pictures (%(default)s)")
-    parser.add_argument("--batch-size", type=positive, default=256,
-                        help="pictures in each step (%(default)s)")
-    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
-    parser.add_argument("--data-dir", type=path, help="your own folder with the four idx .gz files")
-    parser.add_argument("--output-dir", type=path, default=Path("outputs", NAME),
-                        help="for the results (%(default)s)")
-    return parser.parse_args()
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--history", type=Path, nargs="+", metavar="FILE",
+                        help="only draw and judge these history.csv files")
+    parser.add_argument("--epochs", type=int, default=30, help="passes over the pictures (30)")
+    parser.add_argument("--batch-size", type=int, default=256, help="pictures in each step (256)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (1)")
+    parser.add_argument("--data-dir", type=Path, help="folder with the four idx .gz files")
+    parser.add_argument("--output-dir", type=Path, help="folder for the results (%(default)s)",
+                        default=Path("outputs", "TF_Model_Evaluation"))
+    arguments = parser.parse_args()
+    if min(arguments.epochs, arguments.batch_size) < 1:
+        parser.error("--epochs and --batch-size must be at least 1")
+    return arguments
 
 
 if __name__ == "__main__":
-    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no such method, and needs none
-        sys.stdout.reconfigure(errors="backslashreplace")  # for letters that a terminal lacks
+    arguments = parse_arguments()
     try:
-        main(parse_arguments())
-    except KeyboardInterrupt:
-        sys.exit("Stopped.")
-    except OSError as error:  # a file that is no picture, a full disk, a protected folder
-        sys.exit(str(error))
+        if arguments.history:
+            compare_runs(arguments.history, arguments.output_dir)
+        else:
+            main(arguments)
+    except (OSError, KeyboardInterrupt) as error:  # such as a full disk
+        sys.exit(str(error) or "Stopped.")

@@ -1,17 +1,22 @@
 """Lesson 7: saving and loading - what is in the file, and how a network gets into other programs.
 
+Training takes minutes or days, and its result is a few files. What is in them, is anything lost,
+and how does a network get out of Keras, or onto a phone?
+
 You learn to save a network as .keras, as .h5, or its weights alone; to resume training from a
 checkpoint as if nothing had happened; to look into the files; to export a network to programs
 without Keras and to phones; and what a stranger's model file could do.
 
   python -m pip install "tensorflow==2.21.*" matplotlib h5py
-  python TF_Saving_Loading_Model.py                                  # does all of it
+  python TF_Saving_Loading_Model.py
   python TF_Saving_Loading_Model.py --epochs 50 --output-dir outputs/saving_50
+
+Then open model.keras with a zip program: where is the architecture, and where are the weights?
 
 Expect a difference of exactly 0 between the predictions before and after, in about fifteen seconds.
 Nothing is downloaded.
 
-In a notebook (Jupyter, Colab), write %run instead of python.
+In a notebook (Jupyter, Colab), write %pip for python -m pip, and %run for python.
 """
 # /// script
 # requires-python = ">=3.11,<3.14"
@@ -19,20 +24,14 @@ In a notebook (Jupyter, Colab), write %run instead of python.
 # ///
 
 import argparse
-import json
 import os
-import socket
 import sys
-import time
 import zipfile
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
-os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, not 2
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
-if os.environ.get("MPLBACKEND", "").startswith("module:") and "ipykernel" not in sys.modules:
-    del os.environ["MPLBACKEND"]  # set by a notebook, and of use only inside it
 
 import h5py
 import matplotlib.pyplot as plt
@@ -41,45 +40,42 @@ import tensorflow as tf
 from matplotlib.ticker import LogFormatter
 from tensorflow.keras import layers
 
-NAME = "TF_Saving_Loading_Model"  # of this lesson
-SLOPE = 2.0  # the rule of lesson 1: y = 2 x - 1
-INTERCEPT = -1.0
+SLOPE = 2  # the rule of lesson 1: y = 2 x - 1
+INTERCEPT = -1
 
 
 def build_model():
     """Return lesson 1's network with a layer before its neuron: numbers [batch, 1] in and out."""
-    return tf.keras.Sequential([
-        layers.Input((1,)),
+    model = tf.keras.Sequential([
+        layers.Input((1,)),  # one number
         layers.Dense(8, activation="relu", name="hidden"),  # these names will appear in the files
-        layers.Dense(1, name="output"),
-    ], name=NAME)
+        layers.Dense(1, name="output"),  # one number again
+    ])
+    model.compile(
+        loss="mean_squared_error",  # how wrong the answers are: the mean of (answer - y)^2
+        # Adam remembers averages of past gradients. To resume training, they must be saved, too.
+        optimizer=tf.keras.optimizers.Adam(learning_rate=0.05),
+    )
+    return model
 
 
 def main(arguments):
     output = arguments.output_dir
-    set_up(arguments.seed)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "checkpoints").mkdir(exist_ok=True)
-    x = np.linspace(-1, 4, 64, dtype="float32")
-    x = x.reshape(-1, 1)  # [64, 1]: 64 examples of one number each
-    y = SLOPE * x + INTERCEPT
+    (output / "checkpoints").mkdir(parents=True, exist_ok=True)
+    tf.keras.utils.set_random_seed(arguments.seed)
+    tf.keras.mixed_precision.set_global_policy("float32")  # more than enough for 25 weights
 
     # 1. Train, and save a checkpoint after each epoch: the whole network, as it is then.
+    x = np.linspace(-1, 4, 64, dtype="float32").reshape(-1, 1)  # [64, 1]: one number each
+    y = SLOPE * x + INTERCEPT
     model = build_model()
-    model.compile(
-        loss="mean_squared_error",
-        # Adam remembers averages of past gradients. To resume training, they must be saved, too.
-        optimizer=tf.keras.optimizers.Adam(learning_rate=0.05),
-    )
     save_checkpoint = tf.keras.callbacks.ModelCheckpoint(
         output / "checkpoints" / "epoch_{epoch:02d}.keras")
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
-    stop_on_nan = StopOnNaN()  # not a number: then the steps were too large
-    start = time.perf_counter()
+    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # the steps were too large
     history = model.fit(x, y, epochs=arguments.epochs, verbose=0,
                         shuffle=False,  # the same order in each epoch: step 3 can repeat it
                         callbacks=[save_checkpoint, save_curves, stop_on_nan]).history
-    seconds = time.perf_counter() - start
 
     # 2. Save the network in three formats, load it again, and compare the predictions.
     keras_file = output / "model.keras"
@@ -88,15 +84,11 @@ def main(arguments):
     model.save(keras_file)  # all of it, in today's format
     model.save(h5_file)  # in the old format: Keras 3 loads it without Adam's averages
     model.save_weights(weights_file)  # weights and averages, but no architecture
-    rebuilt = build_model()  # weights alone need the code that builds the network
-    rebuilt.compile(
-        loss="mean_squared_error",
-        optimizer=tf.keras.optimizers.Adam(learning_rate=0.05),
-    )
-    rebuilt.optimizer.build(rebuilt.trainable_variables)  # makes room for the averages
-    rebuilt.load_weights(weights_file)
     from_keras = tf.keras.models.load_model(keras_file)
     from_h5 = tf.keras.models.load_model(h5_file)
+    rebuilt = build_model()  # weights alone need the code that builds the network
+    rebuilt.optimizer.build(rebuilt.trainable_variables)  # makes room for the averages
+    rebuilt.load_weights(weights_file)
     expected = model(x)  # a network can be called like a function
     differences = []
     differences.append(compare("model.keras", expected, from_keras(x)))
@@ -105,8 +97,7 @@ def main(arguments):
 
     # 3. Resume training from the checkpoint halfway. It ends where the first training ended.
     half = arguments.epochs // 2
-    checkpoint = output / "checkpoints" / f"epoch_{half:02d}.keras"
-    resumed = tf.keras.models.load_model(checkpoint)
+    resumed = tf.keras.models.load_model(output / "checkpoints" / f"epoch_{half:02d}.keras")
     resumed_history = resumed.fit(x, y, initial_epoch=half, epochs=arguments.epochs, verbose=0,
                                   shuffle=False).history
     differences.append(compare("resumed training", expected, resumed(x)))
@@ -114,7 +105,7 @@ def main(arguments):
     # 4. Leave Keras. A SavedModel runs wherever TensorFlow does, without the code above; a LiteRT
     #    file runs on phones and microcontrollers.
     model.export(output / "saved_model", verbose=False)
-    exported = tf.saved_model.load(output / "saved_model")
+    exported = tf.saved_model.load(output / "saved_model")  # must be kept while `serve` is used
     differences.append(compare("saved_model", expected, exported.serve(x)))
     phone_file = output / "model.tflite"
     model.export(phone_file, format="litert", verbose=False)
@@ -130,8 +121,7 @@ def main(arguments):
 
     # 6. Beware of strangers. A model may carry Python code, and whoever loads the file runs it,
     #    unless `safe_mode`, which is on by default, refuses. It is no guarantee: load only files
-    #    from people you trust.
-    #    This code only doubles a number, but it could do anything.
+    #    from people you trust. This code only doubles a number, but it could do anything.
     model_with_code = tf.keras.Sequential([layers.Input((1,)), layers.Lambda(lambda x: 2 * x)])
     code_file = output / "with_code.keras"
     model_with_code.save(code_file)
@@ -140,8 +130,9 @@ def main(arguments):
     except ValueError as refusal:
         first_sentences = str(refusal).split(". ")[:2]
         print(f"\nwith_code.keras was refused: {'. '.join(first_sentences)}.")
-    save_metrics(output, arguments, seconds, largest_difference=max(differences))
     draw_losses(history["loss"], resumed_history["loss"], output / "loss.png")
+    print(f"\nlargest difference: {max(differences):.4f}")
+    print(f"The results are in {output}.")
     plt.show()
 
 
@@ -173,7 +164,7 @@ def print_node(name, node):
 
 def draw_losses(losses, resumed_losses, file):
     """Draw the loss of the whole training, and of the one that was resumed halfway."""
-    figure, axis = plt.subplots(figsize=(8, 5))
+    figure, axis = plt.subplots(figsize=(10, 4.5), layout="constrained")
     epochs = np.arange(1, len(losses) + 1)
     axis.semilogy(epochs, losses, "o-", label="trained in one go")
     axis.semilogy(epochs[-len(resumed_losses):], resumed_losses, "x", markersize=12,
@@ -186,88 +177,16 @@ def draw_losses(losses, resumed_losses, file):
     figure.savefig(file)
 
 
-# The lesson ends here. What follows is tools, which need not be read to understand it. Those that
-# several lessons need are the same, to the letter, in all of them.
-# --------------------------------------------------------------------------------------------------
-
-
-# Setting up
-
-
-def set_up(seed):
-    """Prepare TensorFlow, whatever a settings file or an earlier lesson in this kernel has chosen.
-
-    All layers compute in 32 bits, unless the lesson chooses otherwise afterwards.
-    """
-    major, minor = tf.__version__.split(".")[:2]
-    if (int(major), int(minor)) < (2, 21):
-        sys.exit(f"This lesson needs TensorFlow 2.21, and this is {tf.__version__}. Install it: "
-                 'python -m pip install "tensorflow==2.21.*"')
-    socket.setdefaulttimeout(60)  # seconds without an answer end a download
-    prepare_figures()
-    tf.keras.backend.clear_session()
-    tf.keras.config.set_image_data_format("channels_last")
-    tf.keras.config.set_floatx("float32")
-    tf.keras.utils.set_random_seed(seed)
-    tf.keras.mixed_precision.set_global_policy("float32")
-
-
-def prepare_figures():
-    """Set the size of all text in figures, and let matplotlib arrange what is in them."""
-    plt.rcParams["font.size"] = 14
-    plt.rcParams["figure.figsize"] = (12, 5.4)  # inches
-    plt.rcParams["figure.constrained_layout.use"] = True
-    plt.rcParams["text.parse_math"] = False
-
-
-# Saving a network, and using it
-
-
-class StopOnNaN(tf.keras.callbacks.Callback):
-    """Ends the run when the loss is no longer a number, and before the network is saved."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        if not np.isfinite(logs["loss"]):
-            sys.exit("The loss is no longer a number: the steps of the training are too large. Use "
-                     "a smaller learning rate.")
-
-
-def save_metrics(folder, arguments, seconds, **metrics):
-    """Print the metrics, and save them with the arguments of the run as metrics.json."""
-    precision = tf.keras.mixed_precision.global_policy().name
-    content = {**metrics, "seconds": seconds, "precision": precision, **vars(arguments)}
-    (folder / "metrics.json").write_text(json.dumps(content, indent=2, default=str))
-    for name, value in metrics.items():
-        print(f"{name.replace('_', ' ')}: {value:.4f}")
-    print(f"The training took {seconds:.0f} s, in {precision}. All results are in {folder}.")
-
-
-# Flags
-
-
-def positive(text):
-    """Return `text` as a whole number above 0; anything else is an error of the flag."""
-    if not text.isdecimal() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to {2**31 - 1}")
-    return int(text)
-
-
-def path(text):
-    """Return `text` as a path; a `~` at its beginning is the home folder."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # there is no such user
-        return Path(text)
+# The lesson ends here. What follows are tools, the same in every lesson that needs them.
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False)
-    parser.add_argument("--epochs", type=positive, default=20, help="at least 2 (%(default)s)")
-    parser.add_argument("--seed", type=positive, default=1, help="random seed (%(default)s)")
-    parser.add_argument("--output-dir", type=path, default=Path("outputs", NAME),
-                        help="for the results (%(default)s)")
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=20, help="at least 2 (20)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (1)")
+    parser.add_argument("--output-dir", type=Path, help="folder for the results (%(default)s)",
+                        default=Path("outputs", "TF_Saving_Loading_Model"))
     arguments = parser.parse_args()
     if arguments.epochs < 2:
         parser.error("--epochs must be at least 2: one before the checkpoint, one after it")
@@ -275,11 +194,12 @@ def parse_arguments():
 
 
 if __name__ == "__main__":
-    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no such method, and needs none
-        sys.stdout.reconfigure(errors="backslashreplace")  # for letters that a terminal lacks
     try:
         main(parse_arguments())
+    # The last two are TensorFlow's names for a full disk, BadZipFile is a .keras file half written.
+    except (OSError, zipfile.BadZipFile,
+            tf.errors.OutOfRangeError, tf.errors.ResourceExhaustedError) as error:
+        sys.exit(f"A file cannot be saved or read: {error}. Is the disk full, or does another "
+                 "program, or another run, use the same folder?")
     except KeyboardInterrupt:
         sys.exit("Stopped.")
-    except OSError as error:  # a file that is no picture, a full disk, a protected folder
-        sys.exit(str(error))

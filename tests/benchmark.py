@@ -1,19 +1,22 @@
-"""Train a lesson as it is and as the original course does, in turns, and say how much faster it is.
+"""Train a lesson as it is and as the original course does, and say how much faster it is.
 
   python tests/benchmark.py TF_Dogs_Cats.py
   python tests/benchmark.py TF_Human_horse.py -- --data-dir my_folder --seed 2
+  python tests/benchmark.py TF_RockPaperScissors.py --course-epochs 4
 
 What stands after -- goes to the lesson. The course's way takes the pictures from the generator's
 flow itself, which reads, decodes and changes them one by one in every epoch; it computes in 32
-bits, with the course's batches, epochs and optimizer, and with TensorFlow's own defaults. Both
-trainings run to their end. The pair is added to tests/results.csv.
+bits, with the course's batches, epochs and optimizer, and with TensorFlow's own defaults. Its
+epochs take equally long: --course-epochs times the first ones. The pair is added to
+tests/results.csv.
+
+The seconds are those that Keras spends in `fit`, and in `predict` before it, in which lesson 12
+computes its features. Reading the pictures does not count, in the lesson's way. (In the course's
+way, each epoch reads them.)
 """
 
 import argparse
 import importlib.util
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,38 +25,82 @@ from pathlib import Path
 import record
 
 ROOT = Path(__file__).parent.parent
+TRANSFER = "TF_Dogs_Cats_Transfer_Learning.py"
 COURSE = {  # flags of the course's way, and its optimizer where that is another one
     "TF_fashion_mnist.py": (["--batch-size", "32"], None),
     "TF_hand_writing_recognition.py": (["--batch-size", "32"], None),
-    "TF_Human_horse.py": ([], None),
-    "TF_HappyVsSad_Face.py": ([], None),
-    "TF_Dogs_Cats.py": (["--batch-size", "20"], None),
-    "TF_Human_horse_Augmentation.py": ([], None),
-    "TF_Dogs_Cats_Transfer_Learning.py": (["--batch-size", "20", "--epochs", "20"], None),
-    "TF_RockPaperScissors.py": (["--epochs", "25"], "rmsprop"),
+    "TF_Human_horse.py": (["--batch-size", "32", "--epochs", "15"], "rmsprop"),
+    "TF_HappyVsSad_Face.py": (["--batch-size", "10"], "rmsprop"),
+    "TF_Dogs_Cats.py": (["--batch-size", "20"], "rmsprop"),
+    "TF_Human_horse_Augmentation.py": (["--batch-size", "32", "--epochs", "15"], "rmsprop"),
+    TRANSFER: (["--batch-size", "20", "--epochs", "20"], None),
+    "TF_RockPaperScissors.py": (["--batch-size", "126", "--epochs", "25"], "rmsprop"),
     "TF_sign_language.py": (["--batch-size", "32", "--epochs", "15"], "adam"),
+}
+AUGMENTATION = {  # of the course's lesson 12, which is that of lesson 11
+    "rotation_range": 40, "width_shift_range": 0.2, "height_shift_range": 0.2, "shear_range": 0.2,
+    "zoom_range": 0.2, "horizontal_flip": True, "fill_mode": "nearest",
 }
 
 
 def load_lesson(script):
-    """Import a lesson after TensorFlow, so that what the lesson sets no longer counts."""
-    import tensorflow as tf
-
-    tf.nn.conv2d(tf.zeros((1, 8, 8, 1)), tf.zeros((3, 3, 1, 1)), 1, "VALID")
+    """Import a lesson as a module: its main does not run."""
     spec = importlib.util.spec_from_file_location(Path(script).stem, ROOT / script)
     lesson = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(lesson)
     return lesson
 
 
-def run_as_the_course_does(script, arguments):
-    """Run a lesson's main with the flow in the place of the batches in memory, in 32 bits."""
+CALLS = []  # (name, seconds) of each call of Keras's fit and predict, in their order
+
+
+def watch(name):
+    """Let a method of Keras's models note its seconds in CALLS, from now on."""
     import tensorflow as tf
 
-    lesson = load_lesson(script)
+    method = getattr(tf.keras.Model, name)
+
+    def timed(*inputs, **settings):
+        start = time.perf_counter()
+        result = method(*inputs, **settings)
+        CALLS.append((name, time.perf_counter() - start))
+        return result
+
+    setattr(tf.keras.Model, name, timed)
+
+
+def print_seconds(script):
+    """Print the seconds of the training. In lesson 12 it ends with the first `fit`: that of its
+    head. (Others follow, for a learning curve.)
+    """
+    first_fit = [name for name, _ in CALLS].index("fit")
+    total = sum(seconds for _, seconds in CALLS[:first_fit + 1])
+    if script != TRANSFER:
+        total += sum(seconds for name, seconds in CALLS[first_fit + 1:] if name == "fit")
+    print(f"training seconds: {total:.1f}")
+
+
+def train_as_it_is(script, arguments):
+    """Train a lesson as a learner does, and print the seconds of its training."""
+    lesson = load_lesson(script)  # it sets what TensorFlow reads when it is imported
+    watch("fit")
+    watch("predict")
+    sys.argv = [script, *arguments]
+    lesson.main(lesson.parse_arguments())
+    print_seconds(script)
+
+
+def train_as_the_course_does(script, arguments):
+    """Train a lesson with the flow in the place of InMemory, in 32 bits."""
+    import tensorflow as tf
+
+    tf.nn.conv2d(tf.zeros((1, 8, 8, 1)), tf.zeros((3, 3, 1, 1)), 1, "VALID")
+    lesson = load_lesson(script)  # TensorFlow has started: what the lesson sets no longer counts
+    watch("fit")
     flags, optimizer = COURSE[script]
     sys.argv = [script, *flags, *arguments]
-    compile_model = tf.keras.Sequential.compile
+    lesson.choose_precision = lambda: tf.keras.mixed_precision.set_global_policy("float32")
+    compile_model = tf.keras.Model.compile
 
     def compile_plainly(model, **settings):
         settings.pop("steps_per_execution", None)
@@ -61,34 +108,49 @@ def run_as_the_course_does(script, arguments):
             settings["optimizer"] = optimizer
         compile_model(model, **settings)
 
-    tf.keras.Sequential.compile = compile_plainly
-    lesson.keep_in_memory = lambda flow: flow
-    lesson.make_batches = lambda pictures, labels, flow: flow
-    lesson.multiplies_bfloat16 = lambda: False
-    lesson.draw_curves = lambda *_: sys.exit()  # what follows would iterate over endless flows
-    if script == "TF_Dogs_Cats_Transfer_Learning.py":
-        train_through_the_base(lesson)
-    else:
-        lesson.main(lesson.parse_arguments())
+    tf.keras.Model.compile = compile_plainly
+    if hasattr(lesson, "InMemory"):
+        lesson.InMemory = prepare_flow
+        lesson.draw_curves = stop  # what follows it wants all pictures in memory
+    try:
+        if script == TRANSFER:
+            train_through_the_base(lesson)
+        else:
+            lesson.main(lesson.parse_arguments())
+    except StopIteration:
+        pass
+    print_seconds(script)
+
+
+def prepare_flow(flow):
+    """Return a flow as it is, with pictures for the lesson that draws one."""
+    flow.pictures = flow[0][0]
+    flow.reset()
+    return flow
+
+
+def stop(*_):
+    raise StopIteration
 
 
 def train_through_the_base(lesson):
     """Lesson 12 as in the course: `mixed7` flattened, and every picture through it every time."""
     import tensorflow as tf
+    from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
     arguments = lesson.parse_arguments()
-    lesson.set_up(arguments.seed)
-    folders = lesson.find_folders(arguments.data_dir or lesson.download(lesson.URLS))
+    tf.keras.utils.set_random_seed(arguments.seed)
+    folder = arguments.data_dir or lesson.download(lesson.URL) / "cats_and_dogs_filtered"
     flows = []
-    for folder, changes in zip(folders, (lesson.AUGMENTATION, {})):
-        generator = lesson.ImageDataGenerator(rescale=lesson.RESCALE, **changes)
+    for name, changes in [("train", AUGMENTATION), ("validation", {})]:
+        generator = ImageDataGenerator(rescale=1 / 255, **changes)
         flows.append(generator.flow_from_directory(
-            folder, target_size=lesson.IMAGE_SIZE, class_mode="binary",
+            folder / name, target_size=lesson.IMAGE_SIZE, class_mode="binary",
             batch_size=arguments.batch_size))
     layers = tf.keras.layers
     pixels = layers.Input((*lesson.IMAGE_SIZE, 3))
     inception = tf.keras.applications.InceptionV3(
-        include_top=False, weights=str(arguments.weights),
+        include_top=False, weights=str(arguments.weights or "imagenet"),
         input_tensor=layers.Rescaling(2, offset=-1)(pixels))
     inception.trainable = False
     output = layers.Flatten()(inception.get_layer("mixed7").output)
@@ -99,48 +161,39 @@ def train_through_the_base(lesson):
     model.compile(loss="binary_crossentropy", metrics=["accuracy"],
                   optimizer=tf.keras.optimizers.RMSprop(learning_rate=1e-4))
     save_curves = tf.keras.callbacks.CSVLogger(arguments.output_dir / "history.csv")
-    start = time.perf_counter()
     history = model.fit(flows[0], validation_data=flows[1], epochs=arguments.epochs,
                         callbacks=[save_curves]).history
-    lesson.save_metrics(arguments.output_dir, arguments, time.perf_counter() - start,
-                        best_validation_accuracy=max(history["val_accuracy"]))
+    print(f"best validation accuracy: {max(history['val_accuracy']):.4f}")
 
 
-def measure(command, folder):
-    """Run a training that leaves its results in `folder`; return its metrics."""
-    environment = {**os.environ, "MPLBACKEND": "agg", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("TF_ENABLE_ONEDNN_OPTS", None)
-    subprocess.run([sys.executable, *command, "--output-dir", folder], check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-    return json.loads(Path(folder, "metrics.json").read_text())
-
-
-def compare(script, arguments, add):
-    """Train both ways in turns, print the seconds and the ratio, and add both runs."""
-    ways = {"default": [ROOT / script], "course": [__file__, "--course", script, "--"]}
+def compare(script, arguments, course_epochs, **more):
+    """Train both ways, print the seconds and the ratio, and record both runs."""
     seconds = {}
-    for way, command in ways.items():
+    for way in ["default", "course"]:
+        flags = arguments
+        if way == "course" and course_epochs:
+            flags = [*arguments, "--epochs", course_epochs]
         with tempfile.TemporaryDirectory() as folder:
-            metrics = measure([*command, *arguments], folder)
-            seconds[way] = metrics["seconds"]
-            accuracies = {name: round(value, 4) for name, value in metrics.items()
-                          if name.endswith("accuracy")}
-            print(f"{way:8} {seconds[way]:7.1f} s {accuracies}", flush=True)
-            add(way, Path(folder))
+            numbers = record.train(script, way, flags, folder)
+            row = record.record_run(script, way, flags, Path(folder), numbers, pair="1", **more)
+        seconds[way] = record.seconds_of_row(row)
+        print(f"{way:8} {seconds[way]:7.1f} s {numbers}", flush=True)
     print(f"{script} is {seconds['course'] / seconds['default']:.2f} times as fast as the course.")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lesson", choices=COURSE)
-    parser.add_argument("--course", action="store_true", help="only train as the course does")
+    parser.add_argument("lesson", choices=record.LESSONS)
+    parser.add_argument("--only", choices=["default", "course"], help="one way, and no record")
+    parser.add_argument("--course-epochs", help="time only as many epochs of the course's way")
     parser.add_argument("--machine", default="", help="a few words on it, for results.csv")
+    parser.add_argument("--data", default="complete", help="complete, a part, copies, ...")
     own, arguments = record.split_command_line()
     line = parser.parse_args(own)
-    if line.course:
-        run_as_the_course_does(line.lesson, arguments)
+    if line.only == "default":
+        train_as_it_is(line.lesson, arguments)
+    elif line.only == "course":
+        train_as_the_course_does(line.lesson, arguments)
     else:
-        compare(line.lesson, arguments,
-                lambda way, folder: record.add_run(line.lesson, folder, way, pair="1",
-                                                   machine=line.machine))
+        compare(line.lesson, arguments, line.course_epochs, machine=line.machine, data=line.data)

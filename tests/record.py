@@ -3,12 +3,13 @@
   python tests/record.py TF_Dogs_Cats.py -- --seed 2     # run a lesson, and add its result
   python tests/record.py                                 # only write README.md anew
 
-What stands after -- goes to the lesson. tests/benchmark.py adds its pairs to the same table.
+What stands after -- goes to the lesson. Results are the numbers that a lesson prints at its end,
+such as "test accuracy: 0.9012"; seconds are those of its training, as tests/benchmark.py measures
+them, which adds its pairs to the same table. While other programs run, --busy records no seconds.
 """
 
 import argparse
 import csv
-import json
 import os
 import re
 import resource
@@ -25,6 +26,7 @@ COLUMNS = ["script", "way", "seed", "epochs", "measure", "value", "seconds", "me
 MEASURES = ["test_accuracy", "best_validation_accuracy", "training_accuracy", "prediction",
             "largest_difference"]  # the first of these that a lesson has is its result
 WHOLE_TRAINING = {  # epochs of trainings of which only the first ones were timed
+    ("TF_Human_horse_Augmentation.py", "course"): 15,
     ("TF_Dogs_Cats_Transfer_Learning.py", "course"): 20,
     ("TF_RockPaperScissors.py", "course"): 25,
 }
@@ -58,15 +60,39 @@ def write_table(rows):
         writer.writerows(rows)
 
 
-def describe_run(script, folder, way, **more):
-    """Return the row of a run that has left its results in `folder`."""
-    metrics = json.loads((folder / "metrics.json").read_text())
-    measure = next(name for name in MEASURES if name in metrics)
+def read_numbers(text):
+    """Return the numbers that a lesson has printed: "test accuracy: 0.9" is test_accuracy."""
+    numbers = {}
+    for name, value in re.findall(r"^([a-z][^:\n]*): (-?\d+(?:\.\d+)?)$", text, re.MULTILINE):
+        numbers[re.sub(r"\W+", "_", name)] = float(value)
+    return numbers
+
+
+def train(script, way, arguments, folder):
+    """Train a lesson in a process of its own, and return the numbers that it has printed.
+
+    It leaves its results in `folder`. way: "default", or "course" for the course's way.
+    """
+    environment = {**os.environ, "MPLBACKEND": "agg", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("TF_ENABLE_ONEDNN_OPTS", None)  # the lesson's choice, not that of this shell
+    command = [sys.executable, ROOT / "tests" / "benchmark.py", script, "--only", way,
+               "--", *arguments, "--output-dir", folder]
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True,
+                             encoding="utf-8", env=environment)
+    return read_numbers(process.stdout)
+
+
+def describe_run(script, way, arguments, folder, numbers, **more):
+    """Return the row of a run that has printed these numbers and left its results in `folder`."""
+    measure = next(name for name in MEASURES if name in numbers)
     epochs = len((folder / "history.csv").read_text().splitlines()) - 1
+    seed = "1"
+    if "--seed" in arguments:
+        seed = arguments[arguments.index("--seed") + 1]
     row = dict.fromkeys(COLUMNS, "")
-    row.update(script=script, way=way, seed=str(metrics["seed"]), epochs=str(epochs),
-               measure=measure, value=f"{metrics[measure]:.4f}",
-               seconds=f"{metrics['seconds']:.1f}", **more)
+    row.update(script=script, way=way, seed=seed, epochs=str(epochs), measure=measure,
+               value=f"{numbers[measure]:.4f}", seconds=f"{numbers['training_seconds']:.1f}")
+    row.update(more)
     return row
 
 
@@ -77,26 +103,26 @@ def add_row(rows, row):
     rows.append(row)
 
 
-def add_run(script, folder, way, **more):
-    """Add a run to the table, and write it into README.md."""
+def record_run(*run, **more):
+    """Add a run to the table, write it into README.md, and return its row."""
     rows = read_table()
-    add_row(rows, describe_run(script, folder, way, **more))
+    row = describe_run(*run, **more)
+    add_row(rows, row)
     write_table(rows)
     write_readme(rows)
+    return row
 
 
-def run_lesson(script, arguments, machine, data):
-    """Run a lesson as a learner does, and add its result, with the memory and disk it took."""
+def run_lesson(script, arguments, **more):
+    """Run a lesson, and add its result, with the memory and the disk that it took."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        subprocess.run([sys.executable, ROOT / script, *arguments, "--output-dir", folder],
-                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                       env={**os.environ, "MPLBACKEND": "agg"})
+        numbers = train(script, "default", arguments, folder)
         memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
         way = "augment" if "--augment" in arguments else "default"
-        add_run(script, folder, way, memory_gb=f"{memory:.1f}", output_mb=f"{size:.0f}",
-                machine=machine, data=data)
+        record_run(script, way, arguments, folder, numbers, memory_gb=f"{memory:.1f}",
+                   output_mb=f"{size:.0f}", **more)
 
 
 def select(rows, script, way):
@@ -112,8 +138,8 @@ def short(value):
 
 
 def spread(values):
-    """Return the mean of the values, with the smallest and the largest where there are several."""
-    if len(values) == 1:
+    """Return the mean of the values, with the smallest and the largest where they differ."""
+    if short(min(values)) == short(max(values)):
         return short(values[0])
     return f"{short(mean(values))} ({short(min(values))} to {short(max(values))})"
 
@@ -128,17 +154,19 @@ def span(numbers, unit=""):
     return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
 
 
-def seconds_of_pair(rows, script):
-    """Return the seconds of the two trainings that are compared, {way: seconds}.
+def seconds_of_row(row):
+    """Return the seconds of a training; of a whole one, where only its first epochs were timed."""
+    timed = int(row["epochs"])
+    whole = WHOLE_TRAINING.get((row["script"], row["way"]), timed)
+    return float(row["seconds"]) * whole / timed
 
-    Where only the first epochs were timed, the whole training takes so many times as long.
-    """
+
+def seconds_of_pair(rows, script):
+    """Return the seconds of the two trainings that are compared, {way: seconds}."""
     seconds = {}
     for row in rows:
         if row["script"] == script and row["pair"]:
-            timed = int(row["epochs"])
-            whole = WHOLE_TRAINING.get((script, row["way"]), timed)
-            seconds[row["way"]] = float(row["seconds"]) * whole / timed
+            seconds[row["way"]] = seconds_of_row(row)
     return seconds
 
 
@@ -176,8 +204,8 @@ def describe(rows, script):
     text = f"*Expect:* {summary(default).capitalize()}"
     if duration(rows, script) != "-":
         text += f" The training took {duration(rows, script)}."
-    if ratio(rows, script) != "-":
-        text += f" The course's way takes {ratio(rows, script)} times as long."
+    if default[0]["data"] == "a part":
+        text += " It was measured on a part of the data."
     augmented = select(rows, script, "augment")
     if augmented:
         text += f" With `--augment`: {summary(augmented)}"
@@ -186,8 +214,9 @@ def describe(rows, script):
 
 def table(rows):
     """Return the table of results, a row for each lesson that trains."""
-    lines = ["| lesson | measure | result | course | epochs | training | course's way | memory | "
-             "disk |", "|---" * 9 + "|"]
+    heads = ["lesson", "measure", "result", "published", "epochs", "training", "course's way",
+             "memory", "disk"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for script, (title, megabytes, course) in LESSONS.items():
         found = select(rows, script, "default")
         if not found:
@@ -241,9 +270,12 @@ if __name__ == "__main__":
     parser.add_argument("script", nargs="?", choices=LESSONS)
     parser.add_argument("--machine", default="", help="a few words on it")
     parser.add_argument("--data", default="complete", help="complete, a part, copies, ...")
+    parser.add_argument("--busy", action="store_true", help="do not record seconds")
     own, arguments = split_command_line()
     line = parser.parse_args(own)
-    if line.script:
-        run_lesson(line.script, arguments, line.machine, line.data)
-    else:
+    if not line.script:
         write_readme(read_table())
+    elif line.busy:
+        run_lesson(line.script, arguments, machine=line.machine, data=line.data, seconds="")
+    else:
+        run_lesson(line.script, arguments, machine=line.machine, data=line.data)

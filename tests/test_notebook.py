@@ -1,32 +1,40 @@
 """Lessons in one kernel of a notebook, one after the other, as a learner runs them with %run."""
 
 import re
-import shutil
 
 import nbformat
 import pytest
-from conftest import ROOT
+from conftest import small_text
 from nbclient import NotebookClient
 
 SMALL_BASE = """
 import tensorflow as tf
 
 def small_base(include_top, weights, input_tensor):
-    maps = tf.keras.layers.Conv2D(8, 25, strides=25, name="mixed6")(input_tensor)
+    maps = tf.keras.layers.Conv2D(8, 20, strides=20, name="mixed6")(input_tensor)
     maps = tf.keras.layers.Conv2D(16, 1, activation="relu", name="mixed8")(maps)
     return tf.keras.Model(input_tensor, maps)
 
 tf.keras.applications.InceptionV3 = small_base
 """
+NAMES = {
+    "lesson 1": "TF_HelloWorld.py",
+    "lesson 8": "TF_Dogs_Cats.py",
+    "lesson 12": "TF_Dogs_Cats_Transfer_Learning.py",
+    "lesson 1 again": "TF_HelloWorld.py",
+}
 
 
 @pytest.fixture(scope="module")
-def cells(tmp_path_factory, drawn):
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("notebook")
+
+
+@pytest.fixture(scope="module")
+def cells(folder, tmp_path_factory, drawn):
     """The cells of a notebook that has been run to its end, by name."""
-    folder = tmp_path_factory.mktemp("notebook")
-    names = ["TF_HelloWorld.py", "TF_Dogs_Cats.py", "TF_Dogs_Cats_Transfer_Learning.py"]
-    for name in names:
-        shutil.copy(ROOT / name, folder)
+    for name in set(NAMES.values()):
+        (folder / name).write_text(small_text(name), encoding="utf-8")
     data = f"--data-dir '{drawn / 'cats_and_dogs_filtered'}' --epochs 1"
     sources = {
         "lesson 1": "%run TF_HelloWorld.py",
@@ -35,14 +43,13 @@ def cells(tmp_path_factory, drawn):
         "lesson 12": f"%run TF_Dogs_Cats_Transfer_Learning.py {data}",
         "no such folder": "%run TF_Dogs_Cats.py --data-dir nowhere",
         "no such flag": "%run TF_Dogs_Cats.py --epochs 0",
-        "too fast": "%run TF_HelloWorld.py --learning-rate 0.2 --output-dir outputs/too_fast",
         "16 bits": "tf.keras.mixed_precision.set_global_policy('mixed_bfloat16')",
         "lesson 1 again": "%run TF_HelloWorld.py",
     }
     notebook = nbformat.v4.new_notebook()
     for source in sources.values():
         notebook.cells.append(nbformat.v4.new_code_cell(source))
-    client = NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=True,
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", allow_errors=True,
                             resources={"metadata": {"path": str(folder)}})
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MPLBACKEND")  # the kernel's own choice is what a learner has
@@ -67,18 +74,15 @@ def text_of(cell):
     return "".join(parts)
 
 
-@pytest.mark.parametrize("name, count", [
-    ("lesson 1", 1), ("lesson 8", 2), ("lesson 12", 4), ("lesson 1 again", 1)])
-def test_the_figures_appear_below_their_cell(name, count, cells):
-    assert count_figures(cells[name]) == count, text_of(cells[name])
-
-
-@pytest.mark.parametrize("name", ["lesson 1", "lesson 8", "lesson 12", "lesson 1 again"])
-def test_a_lesson_ends_well(name, cells):
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lesson_ends_well_with_its_figures_below_the_cell(name, folder, cells):
     text = text_of(cells[name])
-    assert "All results are in outputs" in text, text
-    for output in cells[name].outputs:
-        assert output.output_type != "error" and output.get("name") != "stderr", text
+    output = f"outputs/{NAMES[name].removesuffix('.py')}"
+    assert f"The results are in {output}." in text, text
+    for part in cells[name].outputs:
+        assert part.output_type != "error" and part.get("name") != "stderr", text
+    saved = len(list((folder / output).glob("*.png")))
+    assert count_figures(cells[name]) == saved > 0
 
 
 def test_lesson_1_computes_with_32_bits_whatever_ran_before_it(cells):
@@ -89,9 +93,8 @@ def test_lesson_1_computes_with_32_bits_whatever_ran_before_it(cells):
 
 
 @pytest.mark.parametrize("name, words", [
-    ("no such folder", "nowhere needs two folders"),
-    ("no such flag", "0 is not a whole number"),
-    ("too fast", "smaller learning rate"),
+    ("no such folder", "nowhere needs a folder named train"),
+    ("no such flag", "--epochs"),
 ])
 def test_an_error_ends_in_its_sentence(name, words, cells):
     text = text_of(cells[name])

@@ -18,8 +18,8 @@ For your own classes, any number of them, put the photographs of each into a fol
 such as trees/oak and trees/maple. Every fifth is kept for validation. To check and divide them with
 care, run lesson 10, TF_DataProcessing_for_CNN_DogCatDataset.py, first.
 
-  python TF_Dogs_Cats_Transfer_Learning.py --data-dir trees --output-dir outputs/trees
-  python TF_Dogs_Cats_Transfer_Learning.py --output-dir outputs/trees --predict a_leaf.jpg
+  python TF_Dogs_Cats_Transfer_Learning.py --data-dir trees --output-dir outputs/leaves
+  python TF_Dogs_Cats_Transfer_Learning.py --output-dir outputs/leaves --predict a_leaf.jpg
 
 Expect it to be right about 97 of 100 validation pictures (and about 92, if it learns from ten of
 each class), after two minutes on a two-core CPU. ImageNet has many cats and dogs: expect less of

@@ -66,7 +66,7 @@ def main(arguments):
     model = build_model()
     model.compile(
         loss="mean_squared_error",  # how wrong the answers are: the mean of (answer - y)^2
-        # Stochastic gradient descent: moves weight and bias a little in the direction in which
+        # Gradient descent: moves weight and bias a little in the direction in which
         # the loss falls. The learning rate says how far.
         optimizer=tf.keras.optimizers.SGD(learning_rate=arguments.learning_rate),
     )

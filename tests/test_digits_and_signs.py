@@ -154,11 +154,11 @@ def test_the_tables_are_found_as_kaggle_lays_them(load, tmp_path):
     assert found == tmp_path / "sign_mnist_test" / "sign_mnist_test.csv"
 
 
-@pytest.mark.parametrize("count", [0, 9])
-def test_missing_or_few_rows(count, run, tmp_path):
+@pytest.mark.parametrize("count, words", [(0, "no rows"), (9, "at least ten")])
+def test_missing_or_few_rows(count, words, run, tmp_path):
     for name in ["sign_mnist_train.csv", "sign_mnist_test.csv"]:
         write_table(tmp_path, "label,pixel1", [GOOD] * count, name)
-    assert_one_sentence(run(SIGNS, "--data-dir", tmp_path), "rows" if count == 0 else "at least ten")
+    assert_one_sentence(run(SIGNS, "--data-dir", tmp_path), words)
 
 
 def test_a_missing_table(run, tmp_path):

@@ -263,8 +263,8 @@ def draw_learning_curve(features, labels, validation_data, dropout, file):
         accuracies.append(head.evaluate(*validation_data, verbose=0, return_dict=True)["accuracy"])
         print(f"{count:5} training pictures of each class: {accuracies[-1]:.3f}")
     figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    axis.semilogx(counts, accuracies, "o-")
-    axis.set_xticks(counts, counts)
+    axis.plot(range(len(counts)), accuracies, "o-")
+    axis.set_xticks(range(len(counts)), counts)
     axis.set(title="How many pictures does it take?", xlabel="training pictures of each class",
              ylabel="validation accuracy")
     figure.savefig(file)

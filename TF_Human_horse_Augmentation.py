@@ -197,7 +197,8 @@ def read_history(file):
     with open(file, newline="") as lines:
         for row in csv.DictReader(lines):
             for metric, number in row.items():
-                history.setdefault(metric, []).append(float(number))
+                if number != "NA":  # there was no validation set
+                    history.setdefault(metric, []).append(float(number))
     return history or None
 
 

@@ -238,7 +238,10 @@ def compare_runs(files, folder):
         except (OSError, ValueError, TypeError):  # a folder, or no table of numbers
             history = {}
         if "loss" in history:
-            histories[str(file.parent)] = history
+            name = file.resolve().parent.name
+            if name in histories:
+                name = str(file.parent)
+            histories[name] = history
             print(f"{file}: {judge_curves(history)}")
         else:
             print(f"{file} is missing, or has no curves of a training: run that lesson first.")
@@ -314,7 +317,7 @@ def read_history(file):
             for metric, number in row.items():
                 if number != "NA":  # there was no validation set
                     history.setdefault(metric, []).append(float(number))
-    return history or None
+    return history or None  # an empty file: stopped in its first epoch
 
 
 def draw_confusion_matrix(labels, predicted, classes, file):

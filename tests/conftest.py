@@ -3,11 +3,13 @@ would.
 """
 
 import contextlib
+import fcntl
 import functools
 import http.server
 import importlib.util
 import io
 import os
+import pickle
 import re
 import runpy
 import shutil
@@ -51,21 +53,28 @@ LESSONS = {  # lessons that train: the arguments, and the drawn data
 }
 
 
-def pytest_collection_modifyitems(items):
-    """Several machines: their processes start with the first test, and the tests that look at them
-    come last.
-    """
-    items.sort(
-        key=lambda item: item.path.name == "test_distribute.py" and item.name != "test_all_start"
-    )
+def make_once(tmp_path_factory, name: str, make):
+    """What `make` returns for a folder; the first process of the tests makes it for all others."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with open(shared / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # waits for a process that is making it
+        made = shared / f"{name}.pickle"
+        if not made.exists():
+            (shared / name).mkdir()
+            made.write_bytes(pickle.dumps(make(shared / name)))
+    return pickle.loads(made.read_bytes())
 
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory) -> Path:
     """A folder with all drawn datasets, read only by agreement."""
-    folder = tmp_path_factory.mktemp("drawn")
-    draw_everything(folder, count=16)
-    return folder
+    def draw(folder):
+        draw_everything(folder, count=16)
+        return folder
+
+    return make_once(tmp_path_factory, "drawn", draw)
 
 
 def run_script(script: str, *arguments, folder: Path, text: str | None = None) -> SimpleNamespace:
@@ -204,17 +213,21 @@ def small_text(script: str) -> str:
 
 @pytest.fixture(scope="session")
 def trained(drawn, tmp_path_factory):
-    """A function that runs a lesson on drawn data, once: the same code on smaller pictures."""
+    """A function that runs a lesson on drawn data, once: the same code on smaller pictures. Tests
+    add nothing to what it leaves.
+    """
 
-    @functools.cache
     def run_once(script: str) -> SimpleNamespace:
         arguments, data = LESSONS[script]
         if data is not None:
             arguments = [*arguments, "--data-dir", drawn / data]
-        folder = tmp_path_factory.mktemp("empty")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tf.keras.applications, "InceptionV3", small_inception)
-            return run_script(script, *arguments, folder=folder, text=small_text(script))
+
+        def train(folder):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(tf.keras.applications, "InceptionV3", small_inception)
+                return run_script(script, *arguments, folder=folder, text=small_text(script))
+
+        return make_once(tmp_path_factory, script, train)
 
     return run_once
 

@@ -73,7 +73,7 @@ def kill_when_it_trains(worker: subprocess.Popen, printed: Path) -> None:
     worker.send_signal(signal.SIGKILL)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def started(drawn, tmp_path_factory):
     """All of this file at the same time: two pairs of workers, of one of which a worker is killed,
     and two devices.
@@ -91,12 +91,6 @@ def started(drawn, tmp_path_factory):
     for process in [*whole, *killed, devices]:
         process.kill()
     killer.join()
-
-
-def test_all_start(started):
-    """The first test of all: they work while the other tests run, and are looked at last."""
-    _, whole, killed, devices = started
-    assert [process.poll() for process in [*whole, *killed, devices]] == [None] * 5
 
 
 def test_when_a_worker_is_killed_the_other_ends_too(started):

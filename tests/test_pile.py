@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import assert_one_sentence
+from conftest import assert_one_sentence, small_inception, small_text
 from PIL import Image, features
 
 LESSON_10 = "TF_DataProcessing_for_CNN_DogCatDataset.py"
@@ -316,6 +316,21 @@ def test_the_table_counts_what_became_of_the_files(sorted_pile):
     assert "dogs copied 3" in lines
     assert "cats converted 12 turned upright" in lines
     assert "cats left out 1 exact copy" in lines and "dogs left out 1 exact copy" in lines
+
+
+@pytest.mark.parametrize("script", [
+    "TF_Dogs_Cats_Transfer_Learning.py", "TF_RockPaperScissors.py"])
+def test_from_the_pile_to_an_answer(script, sorted_pile, run, monkeypatch, tmp_path):
+    monkeypatch.setattr(tf.keras.applications, "InceptionV3", small_inception)
+    data = sorted_pile.process.outputs
+    process = run(script, "--data-dir", data, "--epochs", 1, folder=tmp_path,
+                  text=small_text(script))
+    assert process.code == 0, process.err
+    files = [str(file) for file in list_results(data).values()]
+    answers = run(script, "--predict", *files, folder=tmp_path)
+    assert answers.code == 0, answers.err
+    for file in files:
+        assert f"{file}: cats (" in answers.out or f"{file}: dogs (" in answers.out, file
 
 
 def test_the_originals_are_untouched(sorted_pile):

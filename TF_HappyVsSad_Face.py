@@ -246,7 +246,7 @@ def draw_curves(histories, file, monitor="val_accuracy"):
                 axis.plot(epochs[best], validation[best], "*", color=color, markersize=15)
         axis.set(title=metric.capitalize(), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[1].legend()
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file)
 
 

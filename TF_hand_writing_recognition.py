@@ -37,7 +37,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 from scipy import ndimage
 from tensorflow.keras import layers
 
@@ -147,8 +147,8 @@ def main(arguments):
 def load_digit(file):
     """Return a photographed digit as MNIST has them, 0 to 255 [28, 28]: white on black."""
     page = open_picture(file, (2 * PAGE, 2 * PAGE)).convert("L")
-    page = np.float32(ImageOps.contain(page, (PAGE, PAGE)))
-    ink = find_ink(page)
+    page = ImageOps.contain(page, (PAGE, PAGE)).filter(ImageFilter.GaussianBlur(1))  # less noise
+    ink = find_ink(np.float32(page))
     if ink.max() < 0.25:
         raise OSError(f"{file} is an empty page. Write a digit on it, with a dark pen.")
     ink = keep_digit(ink, file)
@@ -158,8 +158,8 @@ def load_digit(file):
 def find_ink(page):
     """Return how dark each place of a page is against its surroundings, 0 to 1 [height, width]."""
     # The paper around a place is the brightest that is near: closing fills whatever is darker and
-    # narrower than a quarter of the page. A shadow is wider, so it darkens the paper, too.
-    paper = ndimage.grey_closing(page, (PAGE // 4, PAGE // 4))
+    # narrower than a fifth of the page. A shadow is wider, so it darkens the paper, too.
+    paper = ndimage.grey_closing(page, (PAGE // 5, PAGE // 5))
     ink = 1 - page / np.maximum(paper, 1)
     ink[paper < 0.4 * paper.max()] = 0  # no paper, but the desk around it
     return ink
@@ -168,24 +168,28 @@ def find_ink(page):
 def keep_digit(ink, file):
     """Return the ink without what is no part of the digit, such as the lines of squared paper."""
     strokes, _ = ndimage.label(ink > ink.max() / 2, np.ones((3, 3)))  # 1, 2, ...: what is connected
-    heights = []
-    for rows, columns in ndimage.find_objects(strokes):
-        at_the_edge = rows.start == 0 or columns.start == 0
-        at_the_edge = at_the_edge or rows.stop == ink.shape[0] or columns.stop == ink.shape[1]
-        heights.append(0 if at_the_edge else rows.stop - rows.start)
-    tallest = int(np.argmax(heights))
-    if heights[tallest] < PAGE / 20:
+    boxes = {}
+    heights = {}
+    for number, (rows, columns) in enumerate(ndimage.find_objects(strokes), start=1):
+        inside = rows.start > 0 and columns.start > 0
+        inside = inside and rows.stop < ink.shape[0] and columns.stop < ink.shape[1]
+        if inside:  # the desk reaches the edge of the photograph, a digit does not
+            boxes[number] = (rows, columns)
+            heights[number] = rows.stop - rows.start
+    if max(heights.values(), default=0) < PAGE / 20:
         raise OSError(f"{file} has no digit that is large enough, and away from the edges.")
-    rows, columns = ndimage.find_objects(strokes)[tallest]
-    kept = strokes == tallest + 1
-    for number, (other_rows, other_columns) in enumerate(ndimage.find_objects(strokes)):
+    tallest = max(heights, key=heights.get)
+    rows, columns = boxes[tallest]
+    gap = heights[tallest] / 4
+    pieces = []
+    for number, (other_rows, other_columns) in boxes.items():
         above = other_columns.start < columns.stop and columns.start < other_columns.stop
-        near = abs(other_rows.start - rows.start) < 1.25 * heights[tallest]
-        if above and near:  # such as the bar of a 5 that does not touch the rest
-            kept |= strokes == number + 1
+        near = other_rows.start < rows.stop + gap and rows.start < other_rows.stop + gap
+        if above and near:  # the digit itself, or such as the bar of a 5 that does not touch it
+            pieces.append(number)
         elif heights[number] > heights[tallest] / 2:
             raise OSError(f"{file} has more than one digit. Photograph one at a time.")
-    kept = ndimage.binary_dilation(kept, iterations=2)  # with the soft edges of the strokes
+    kept = ndimage.binary_dilation(np.isin(strokes, pieces), iterations=2)  # with their soft edges
     return np.where(kept, ink, 0)
 
 
@@ -203,12 +207,11 @@ def center_digit(ink):
 
 
 def predict(files, folder):
-    """Print the digit on each photograph, and draw what the network sees of it: 28x28 pixels."""
+    """Print the digit on each photograph, and draw what the network sees of the first five."""
     if not (folder / "model.keras").exists():
         sys.exit(f"There is no network in {folder} yet: train first.")
     model = tf.keras.models.load_model(folder / "model.keras")
-    digits = []
-    answers = []
+    seen = []
     for file in files:
         try:
             digit = load_digit(file)
@@ -219,13 +222,27 @@ def predict(files, folder):
         probabilities = model.predict(scaled, verbose=0)[0]
         answer = f"{CLASSES[np.argmax(probabilities)]} ({np.max(probabilities):.1%})"
         print(f"{file}: {answer}")
-        digits.append(digit * RESCALE)
-        answers.append(answer)
-    if digits:
-        draw_batch(digits, range(len(digits)), answers, folder / "prediction.png")
+        seen.append((file, digit, answer))
+    if seen:
+        draw_prediction(seen[:5], folder / "prediction.png")
         print(f"What the network sees is in {folder / 'prediction.png'}.")
-    if len(digits) < len(files):
+    if len(seen) < len(files):
         sys.exit(1)
+
+
+def draw_prediction(seen, file):
+    """Draw up to five photographs, and below each what the network sees of it: 28x28 pixels.
+
+    seen: a list of (photograph's file, digit [28, 28], answer).
+    """
+    figure, axes = plt.subplots(2, 5, figsize=(10, 4.5), layout="constrained")
+    for axis in axes.flat:
+        axis.axis("off")
+    for column, (photograph, digit, answer) in enumerate(seen):
+        axes[0, column].imshow(open_picture(photograph, (PAGE, PAGE)))
+        axes[1, column].imshow(digit, cmap="gray")
+        axes[1, column].set_title(answer)
+    figure.savefig(file)
 
 
 # The lesson ends here. What follows are tools, the same in every lesson that needs them.

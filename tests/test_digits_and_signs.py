@@ -27,6 +27,15 @@ def put_on_desk(page):
     return desk
 
 
+def put_on_wood(page):
+    """A desk with a grain that is dark and light, all round the paper."""
+    random = np.random.default_rng(1)
+    grain = Image.fromarray(np.uint8(random.integers(40, 100, (HEIGHT // 4, WIDTH // 4))))
+    desk = grain.resize((2 * WIDTH, 2 * HEIGHT), Image.Resampling.BILINEAR)
+    desk.paste(page, (WIDTH // 2, HEIGHT // 2))
+    return desk
+
+
 def darken_half(page):
     pixels = np.asarray(page, float)
     pixels[:, WIDTH // 3:] *= 0.55
@@ -49,6 +58,7 @@ def make_transparent(page):
 PAGES = {
     "plain": draw_page(),
     "on a dark desk": put_on_desk(draw_page()),
+    "on wood": put_on_wood(draw_page()),
     "half in a shadow": darken_half(draw_page()),
     "on squared paper": draw_squares(draw_page()),
     "transparent": make_transparent(draw_page()),
@@ -95,6 +105,13 @@ def test_a_broken_file_does_not_end_the_work(script, trained, run, tmp_path):
     assert process.code == 1 and process.out.count("%)") == 2, process.out + process.err
     assert "broken.png cannot be" in process.out and "missing.png" in process.out
     assert (process.outputs / "prediction.png").exists()
+
+
+def test_the_photograph_is_drawn_above_what_the_network_sees(trained, run, tmp_path):
+    draw_page().save(tmp_path / "one.png")
+    process = run(DIGITS, "--predict", tmp_path / "one.png", folder=trained(DIGITS).folder)
+    answer = process.out.splitlines()[0].split(": ")[1]
+    assert process.code == 0 and answer in process.texts, process.out + process.err
 
 
 # Tables

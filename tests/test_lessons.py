@@ -5,8 +5,6 @@ and has learned; what a learner does wrong ends in one sentence.
 import re
 import resource
 import shutil
-import subprocess
-import sys
 import unicodedata
 
 import matplotlib.pyplot as plt
@@ -430,25 +428,6 @@ def test_ctrl_c_in_any_other_lesson(script, trained, run, drawn, tmp_path, monke
         arguments = ["--data-dir", drawn / "cats_and_dogs_filtered"]
     process = run(script, *arguments, folder=tmp_path)
     assert_one_sentence(process, "Stopped.")
-
-
-def test_ctrl_c_itself(drawn, tmp_path):
-    """The signal, in a process of its own, while `fit` works."""
-    shutil.copy(ROOT / PETS, tmp_path)
-    command = [sys.executable, PETS, "--data-dir", drawn / "cats_and_dogs_filtered"]
-    script = f"""
-import os, runpy, signal, sys, threading
-import tensorflow as tf
-def press(*_):
-    threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
-tf.keras.callbacks.ModelCheckpoint.on_epoch_begin = press
-sys.argv = {[str(word) for word in command[1:]]}
-runpy.run_path({PETS!r}, run_name="__main__")
-"""
-    process = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True,
-                             text=True, timeout=120)
-    assert process.returncode == 1 and "Traceback" not in process.stderr, process.stderr
-    assert process.stderr.strip().splitlines()[-1].startswith("Stopped.")
 
 
 def test_a_full_disk_and_a_file_in_the_place_of_the_folder(run, drawn, tmp_path):

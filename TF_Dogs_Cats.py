@@ -16,7 +16,7 @@ An experiment: give the dense layer in `build_model` 16 instead of 512 numbers, 
 
 Best validation accuracy, three seeds each:
 
-  not augmented, 15 epochs   .738 to .761   validation loss rises after seven or eight epochs
+  not augmented, 15 epochs   .738 to .761   validation loss rises after six to eight epochs
   augmented, 30 epochs       .749 to .765   both losses fall together
 
 One to five minutes on a two-core CPU, with --augment three times as long. The first run downloads

@@ -31,7 +31,7 @@ import numpy as np
 from matplotlib import cbook
 from PIL import Image, ImageOps
 
-Image.MAX_IMAGE_PIXELS = 250_000_000  # phones take such photographs: they are no attack
+Image.MAX_IMAGE_PIXELS = 250_000_000  # or else Pillow warns of a phone's largest photographs
 LARGEST = 1024  # a larger picture is shrunk to this width or height
 FILTERS = {
     "identity": [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
@@ -51,7 +51,7 @@ def main(arguments):
 
     # 1. Open the picture in grey: an array [height, width] of numbers, 0 (black) to 255.
     file = arguments.image or cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
-    picture = open_picture(file, (LARGEST, LARGEST)).convert("L")
+    picture = load_picture(file).convert("L")
     if not arguments.image:
         picture = picture.crop((110, 10, 430, 410))  # the head is enough
     picture.thumbnail((LARGEST, LARGEST))
@@ -162,22 +162,21 @@ def draw_pictures(pictures, title, file):
 # The lesson ends here. What follows are tools, the same in every lesson that needs them.
 
 
-def open_picture(file, size):
-    """Return a picture in RGB, upright, and on white if it is transparent.
-
-    size: the width and height in pixels that are enough. A huge JPEG is read that much smaller.
-    """
+def load_picture(file):
+    """Return a picture in RGB, upright, and on white if it is transparent."""
     try:
         picture = Image.open(file)
-        picture.draft("RGB", size)
+        picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
             picture = picture.point(lambda value: value / 257).convert("L")
-        picture = picture.convert("RGBA")
+        if picture.has_transparency_data:
+            paper = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
+        return picture.convert("RGB")
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be opened as a picture ({error}).") from error
-    paper = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(paper, picture).convert("RGB")
+        raise OSError(f"{file} cannot be read as a picture ({error}). Lesson 10 finds all such "
+                      "files in a folder.") from error
 
 
 def parse_arguments():

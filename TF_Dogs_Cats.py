@@ -33,11 +33,9 @@ In a notebook (Jupyter, Colab), write %pip for python -m pip, and %run for pytho
 # ///
 
 import argparse
-import csv
 import os
 import socket
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -164,12 +162,9 @@ def judge_curves(history):
         return "There was no validation set: nobody can tell whether the network overfits."
     loss = history["loss"]
     val_loss = history["val_loss"]
-    if not np.isfinite(val_loss).all():
-        return "In some epochs, validation loss is not a number: try a smaller learning rate."
     if len(loss) > 2 and loss[-1] > 0.9 * loss[0]:
-        return (f"Training loss went from {loss[0]:.3f} to {loss[-1]:.3f}: the network hardly "
-                "learns even its training data. That is underfitting: train longer, or try another "
-                "learning rate, or a larger network.")
+        return (f"Training loss hardly fell, from {loss[0]:.3f} to {loss[-1]:.3f}: underfitting. "
+                "Train longer, or try another learning rate, or a larger network.")
     turn = np.argmin(val_loss)
     later = val_loss[turn + 1:]
     text = f"Validation loss is lowest in epoch {turn + 1}, {val_loss[turn]:.3f}."
@@ -181,8 +176,8 @@ def judge_curves(history):
         return f"{text} about the same: no clear overfitting."
     if loss[-1] > loss[turn]:
         return f"{text} and training loss rose, too: try a smaller learning rate."
-    return (f"{text} while training loss fell to {loss[-1]:.3f}: overfitting, stop at epoch "
-            f"{turn + 1}.")
+    text += f" while training loss fell to {loss[-1]:.3f}"
+    return f"{text}: overfitting, stop at epoch {turn + 1}."
 
 
 def draw_curves(histories, file, monitor="val_accuracy"):
@@ -193,16 +188,13 @@ def draw_curves(histories, file, monitor="val_accuracy"):
     find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
-        for number, (name, history) in enumerate(histories.items()):
-            color = f"C{number}"
-            epochs = np.arange(1, len(history["loss"]) + 1)
-            if metric in history:
-                axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
+        for name, history in histories.items():
+            epochs = range(1, len(history["loss"]) + 1)
+            [line] = axis.plot(epochs, history[metric], ".--", label=f"{name}: training")
             if f"val_{metric}" in history:
-                validation = history[f"val_{metric}"]
                 best = find_best(history[monitor])
-                axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
-                axis.plot(epochs[best], validation[best], "*", color=color, markersize=15)
+                axis.plot(epochs, history[f"val_{metric}"], "*-", markevery=[best], markersize=15,
+                          color=line.get_color(), label=f"{name}: validation")
         axis.set(title=metric.capitalize(), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -211,15 +203,11 @@ def draw_curves(histories, file, monitor="val_accuracy"):
 
 def read_history(file):
     """Return the curves that a CSVLogger has saved, {metric: a number for each epoch}, or None."""
-    if not file.exists():
+    if not file.exists() or not file.stat().st_size:  # or stopped in its first epoch
         return None
-    history = {}
-    with open(file, newline="") as lines:
-        for row in csv.DictReader(lines):
-            for metric, number in row.items():
-                if number != "NA":  # there was no validation set
-                    history.setdefault(metric, []).append(float(number))
-    return history or None
+    table = np.genfromtxt(file, delimiter=",", names=True, ndmin=1)
+    history = {name: table[name] for name in table.dtype.names}
+    return {name: curve for name, curve in history.items() if not np.isnan(curve).all()}
 
 
 def predict(files, folder):
@@ -230,12 +218,13 @@ def predict(files, folder):
     unread = 0
     for file in files:
         try:
-            picture = load_picture(file) * np.float32(RESCALE)  # scaled as in training
+            picture = load_picture(file).resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST)
         except OSError as error:
             print(error)
             unread += 1
             continue
-        probability = model.predict(picture[np.newaxis], verbose=0)[0, 0]  # a batch of one picture
+        batch = np.float32([picture]) * RESCALE  # one picture, scaled as in training
+        probability = model.predict(batch, verbose=0)[0, 0]
         label = round(probability)  # it is the probability of label 1
         print(f"{file}: {CLASSES[label]} ({max(probability, 1 - probability):.1%})")
     sys.exit(min(unread, 1))
@@ -260,10 +249,11 @@ class InMemory(tf.keras.utils.PyDataset):
         if flow.class_mode == "categorical":
             self.labels = tf.keras.utils.to_categorical(flow.labels)  # [0, 1, 0] for 1 of 0, 1, 2
         self.pictures = np.empty((flow.n, *flow.image_shape), np.uint8)
+        size = flow.target_size[::-1]  # Pillow has the width first
         progress = tf.keras.utils.Progbar(flow.n, unit_name="picture")
         with ThreadPoolExecutor() as pool:
             for row, picture in enumerate(pool.map(load_picture, flow.filepaths)):
-                self.pictures[row] = picture
+                self.pictures[row] = picture.resize(size, Image.Resampling.NEAREST)
                 progress.add(1)
         self.on_epoch_end()
 
@@ -272,10 +262,8 @@ class InMemory(tf.keras.utils.PyDataset):
         self.order = np.arange(self.flow.n)
         if self.flow.shuffle:
             np.random.shuffle(self.order)
-        self.changes = []
-        for _ in self.order:
-            change = self.flow.image_data_generator.get_random_transform(self.flow.image_shape)
-            self.changes.append(change)
+        draw = self.flow.image_data_generator.get_random_transform
+        self.changes = [draw(self.flow.image_shape) for _ in self.order]
 
     def __len__(self):
         return len(self.flow)  # batches
@@ -292,8 +280,7 @@ def augment(pictures, changes, generator):
     """Return a batch of pictures, each changed and scaled as the generator does it, but faster.
 
     A change, such as {"theta": 12.3, "tx": -30.1, ...}, is what get_random_transform has drawn.
-    Colours are left to the generator. What moves pixels is done for all pictures in one call: a
-    matrix for each says where its pixels come from.
+    The generator changes colours. A matrix for each picture says where its pixels come from.
     """
     colored = []
     matrices = []
@@ -331,30 +318,26 @@ def to_matrix(change, shape):
 
 
 def load_picture(file):
-    """Return a picture as bytes [height, width, 3], upright, and on white if it is transparent."""
-    height, width = IMAGE_SIZE
+    """Return a picture in RGB, upright, and on white if it is transparent."""
     try:
         picture = Image.open(file)
-        picture.draft("RGB", (2 * width, 2 * height))  # reads a huge JPEG at a smaller size
+        picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
-        picture = picture.resize((width, height), Image.Resampling.NEAREST)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
             picture = picture.point(lambda value: value / 257).convert("L")
-        picture = picture.convert("RGBA")
-    except FileNotFoundError:
-        raise
+        if picture.has_transparency_data:
+            paper = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
+        return picture.convert("RGB")
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read ({error}). Save it as JPEG or PNG, or leave it out; "
-                      "lesson 10 finds all such files.") from error
-    paper = Image.new("RGBA", picture.size, "white")
-    return np.asarray(Image.alpha_composite(paper, picture).convert("RGB"))
+        raise OSError(f"{file} cannot be read as a picture ({error}). Lesson 10 finds all such "
+                      "files in a folder.") from error
 
 
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
     figure, axes = plt.subplots(2, 5, figsize=(10, 4.5), layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
+    plt.setp(axes, frame_on=False, xticks=[], yticks=[])
     for axis, picture, label in zip(axes.flat, pictures, labels):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1)  # the map is for grey pictures only
         axis.set_title(classes[int(label)])
@@ -390,15 +373,6 @@ def download(url, sha256=None):
     return folder
 
 
-def report_stop(folder, start):
-    """End a run that Ctrl-C has stopped, and say what its folder holds since the time `start`."""
-    network = folder / "model.keras"
-    if not network.exists() or network.stat().st_mtime < start:
-        sys.exit("Stopped. This run has saved no network.")
-    epochs = len((folder / "history.csv").read_text().splitlines()) - 1
-    sys.exit(f"Stopped after epoch {epochs}. {folder} holds the best network of this run.")
-
-
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -415,20 +389,19 @@ def parse_arguments():
     if min(arguments.epochs, arguments.batch_size) < 1:
         parser.error("--epochs and --batch-size must be at least 1")
     if not arguments.output_dir:
-        name = "TF_Dogs_Cats_augmented" if arguments.augment else "TF_Dogs_Cats"
-        arguments.output_dir = Path("outputs", name)
+        arguments.output_dir = Path("outputs", "TF_Dogs_Cats")
+        if arguments.augment:
+            arguments.output_dir = Path("outputs", "TF_Dogs_Cats_augmented")
     return arguments
 
 
 if __name__ == "__main__":
     arguments = parse_arguments()
-    start = time.time()
     try:
         if arguments.predict:
             predict(arguments.predict, arguments.output_dir)
         else:
             main(arguments)
-    except OSError as error:  # such as a file that is no picture
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        report_stop(arguments.output_dir, start)
+    except (OSError, KeyboardInterrupt) as error:  # such as a file that is no picture
+        sys.exit(str(error) or f"Stopped. Of the epochs in {arguments.output_dir / 'history.csv'}, "
+                 "the best is saved.")

@@ -297,12 +297,12 @@ def predict(files, folder):
     unread = 0
     for file in files:
         try:
-            picture = load_picture(file)
+            picture = load_picture(file).resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST)
         except OSError as error:
             print(error)
             unread += 1
             continue
-        features = base.predict(picture[np.newaxis], verbose=0)  # a batch of one picture
+        features = base.predict(np.float32([picture]), verbose=0)  # a batch of one picture
         probabilities = head.predict(features, verbose=0)[0]
         answer = f"{classes[np.argmax(probabilities)]} ({np.max(probabilities):.1%})"
         if find_fifth(compare(features, known))[0] < saved["limit"]:
@@ -354,29 +354,26 @@ def read_folder(folder):
     pictures = np.empty((len(files), *IMAGE_SIZE, 3), np.uint8)
     with ThreadPoolExecutor() as pool:
         for row, picture in enumerate(pool.map(load_picture, files)):
-            pictures[row] = picture
+            pictures[row] = picture.resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST)
             progress.add(1)
     return pictures, np.array(labels), np.array(files)
 
 
 def load_picture(file):
-    """Return a picture as bytes [height, width, 3], upright, and on white if it is transparent."""
-    height, width = IMAGE_SIZE
+    """Return a picture in RGB, upright, and on white if it is transparent."""
     try:
         picture = Image.open(file)
-        picture.draft("RGB", (2 * width, 2 * height))  # reads a huge JPEG at a smaller size
+        picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
-        picture = picture.resize((width, height), Image.Resampling.NEAREST)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
             picture = picture.point(lambda value: value / 257).convert("L")
-        picture = picture.convert("RGBA")
-    except FileNotFoundError:
-        raise
+        if picture.has_transparency_data:
+            paper = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
+        return picture.convert("RGB")
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read ({error}). Save it as JPEG or PNG, or leave it out; "
-                      "lesson 10 finds all such files.") from error
-    paper = Image.new("RGBA", picture.size, "white")
-    return np.asarray(Image.alpha_composite(paper, picture).convert("RGB"))
+        raise OSError(f"{file} cannot be read as a picture ({error}). Lesson 10 finds all such "
+                      "files in a folder.") from error
 
 
 def list_classes(folder):
@@ -394,8 +391,7 @@ def list_classes(folder):
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
     figure, axes = plt.subplots(2, 5, figsize=(10, 4.5), layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
+    plt.setp(axes, frame_on=False, xticks=[], yticks=[])
     for axis, picture, label in zip(axes.flat, pictures, labels):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1)  # the map is for grey pictures only
         axis.set_title(classes[int(label)])
@@ -413,8 +409,7 @@ def draw_mistakes(pictures, labels, probabilities, classes, file):
     surest = wrong[np.argsort(-confidence[wrong])][:10]
     figure, axes = plt.subplots(2, 5, figsize=(10, 6), layout="constrained")
     figure.suptitle(f"{len(wrong):,} of {len(labels):,} are misclassified. The surest of them:")
-    for axis in axes.flat:
-        axis.axis("off")
+    plt.setp(axes, frame_on=False, xticks=[], yticks=[])
     for axis, row in zip(axes.flat, surest):
         axis.imshow(pictures[row], cmap="gray")  # the map is for grey pictures only
         axis.set_title(f"{classes[labels[row]]}, taken\nfor {classes[predicted[row]]}\n"

@@ -40,7 +40,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 from tensorflow.keras import layers
 
-Image.MAX_IMAGE_PIXELS = 250_000_000  # phones take such photographs: they are no attack
+Image.MAX_IMAGE_PIXELS = 250_000_000  # or else Pillow warns of a phone's largest photographs
 LESSON_8 = Path("outputs", "TF_Dogs_Cats", "model.keras")
 KERAS_HOME = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
 PHOTOGRAPHS = KERAS_HOME / "datasets/cats_and_dogs_filtered.zip/cats_and_dogs_filtered/validation"
@@ -58,9 +58,8 @@ def main(arguments):
     classes = find_classes(arguments, model)
     file = arguments.image or choose_photograph(arguments.data_dir, arguments.seed)
     height, width = model.input_shape[1:3]
-    picture = open_picture(file, (2 * width, 2 * height))
-    picture = np.asarray(picture.resize((width, height), Image.Resampling.NEAREST))
-    batch = picture[np.newaxis] * np.float32(RESCALE)  # a batch of one picture
+    picture = load_picture(file).resize((width, height), Image.Resampling.NEAREST)
+    batch = np.float32([picture]) * RESCALE  # a batch of one picture
     print(f"{file} becomes a batch of one: {batch.shape}.")
 
     # 2. Build a second model from the same layers, with the same weights, but with an output after
@@ -116,10 +115,9 @@ def main(arguments):
 
 def draw_representations(picture, names, all_maps, file):
     """Draw a picture, and below it a row for each layer with the maps of its first filters."""
-    count = len(all_maps)
-    ratios = [2.5] + [1] * count  # the picture gets more space
-    figure, axes = plt.subplots(count + 1, 1, height_ratios=ratios, layout="constrained")
-    figure.set_size_inches(10, 0.65 * count + 1.5)
+    rows = 1 + len(all_maps)
+    figure, axes = plt.subplots(rows, figsize=(10, 0.65 * rows + 1), layout="constrained",
+                                height_ratios=[2.5] + [1] * len(all_maps))
     plt.setp(axes, xticks=[], yticks=[])
     axes[0].imshow(picture)
     axes[0].set_anchor("W")  # on the left, above the first filters
@@ -136,14 +134,10 @@ def join_maps(maps):
 
     Each is divided by its largest value: zero stays zero, and the strongest response becomes 1.
     """
-    strips = []
-    for column in range(min(COLUMNS, maps.shape[-1])):
-        values = maps[..., column]
-        largest = max(values.max(), 1e-9)  # a dead filter must not divide by zero
-        strips.append(values / largest)
-        gap = np.full((len(maps), 1), np.nan)  # stays white
-        strips.append(gap)
-    return np.hstack(strips)
+    maps = maps[..., :COLUMNS]
+    maps = maps / np.maximum(maps.max(axis=(0, 1)), 1e-9)  # a dead filter must not divide by zero
+    maps = np.pad(maps, [(0, 0), (0, 1), (0, 0)], constant_values=np.nan)  # a gap: stays white
+    return np.hstack(np.moveaxis(maps, -1, 0))
 
 
 def add_key(image, axes, low, high):
@@ -232,29 +226,26 @@ def draw_heat(picture, heat_maps, file):
 def load_network(file):
     """Return the network that was saved in `file`, if this lesson can look into it."""
     if not file.exists():
-        sys.exit(f"There is no {file}. Run lesson 8 first (python TF_Dogs_Cats.py), or choose "
-                 "another trained network with --model.")
+        sys.exit(f"There is no {file}. Run lesson 8, TF_Dogs_Cats.py, first.")
     model = tf.keras.models.load_model(file)
-    kinds = {type(layer) for layer in model.layers}
-    is_chain = isinstance(model, tf.keras.Sequential) and layers.Conv2D in kinds
-    if not is_chain or model.input_shape[-1] != 3:
-        sys.exit(f"{file} is not a single chain of layers with convolutions, for pictures in "
-                 "colour: choose the network of lesson 5, 6, 8, 11 or 13 with --model.")
+    is_chain = isinstance(model, tf.keras.Sequential) and model.input_shape[-1] == 3
+    if not is_chain or layers.Conv2D not in [type(layer) for layer in model.layers]:
+        sys.exit(f"{file} is no chain of layers with convolutions, for pictures in colour: choose "
+                 "the network of lesson 5, 6, 8, 11 or 13 with --model.")
     return model
 
 
 def find_classes(arguments, model):
     """Return the names of the classes: those of --classes, or of classes.txt, or lesson 8's."""
-    names = arguments.classes
+    names = arguments.classes or []
     saved = arguments.model.parent / "classes.txt"  # lesson 13 leaves it
-    if names is None and saved.exists():
+    if not names and saved.exists():
         names = saved.read_text(encoding="utf-8").splitlines()
-    elif names is None and arguments.model == LESSON_8:
+    elif not names and arguments.model == LESSON_8:
         names = ["cats", "dogs"]
     count = max(model.output_shape[1], 2)  # one output is enough for two classes
-    if names is None or len(names) != count:
-        sys.exit(f"Name the {count} classes of {arguments.model}, label 0 first, such as --classes "
-                 "horses humans.")
+    if len(names) != count:
+        sys.exit(f"{arguments.model} has {count} classes: name them with --classes, label 0 first.")
     return names
 
 
@@ -263,27 +254,25 @@ def choose_photograph(folder, seed):
     folder = folder or PHOTOGRAPHS
     photographs = sorted(folder.rglob("*.jpg")) + sorted(folder.rglob("*.png"))
     if not photographs:
-        sys.exit(f"There is no .jpg or .png picture in {folder}. Run lesson 8 first, or name a "
-                 "folder with --data-dir, or a picture with --image.")
+        sys.exit(f"There is no .jpg or .png picture in {folder}. Name one of yours with --image.")
     return random.Random(seed).choice(photographs)
 
 
-def open_picture(file, size):
-    """Return a picture in RGB, upright, and on white if it is transparent.
-
-    size: the width and height in pixels that are enough. A huge JPEG is read that much smaller.
-    """
+def load_picture(file):
+    """Return a picture in RGB, upright, and on white if it is transparent."""
     try:
         picture = Image.open(file)
-        picture.draft("RGB", size)
+        picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
             picture = picture.point(lambda value: value / 257).convert("L")
-        picture = picture.convert("RGBA")
+        if picture.has_transparency_data:
+            paper = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
+        return picture.convert("RGB")
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be opened as a picture ({error}).") from error
-    paper = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(paper, picture).convert("RGB")
+        raise OSError(f"{file} cannot be read as a picture ({error}). Lesson 10 finds all such "
+                      "files in a folder.") from error
 
 
 def parse_arguments():

@@ -153,10 +153,11 @@ class InMemory(tf.keras.utils.PyDataset):
         self.flow = flow
         self.labels = np.float32(flow.labels)
         self.pictures = np.empty((flow.n, *flow.image_shape), np.uint8)
+        size = flow.target_size[::-1]  # Pillow has the width first
         progress = tf.keras.utils.Progbar(flow.n, unit_name="picture")
         with ThreadPoolExecutor() as pool:
             for row, picture in enumerate(pool.map(load_picture, flow.filepaths)):
-                self.pictures[row] = picture
+                self.pictures[row] = picture.resize(size, Image.Resampling.NEAREST)
                 progress.add(1)
         self.on_epoch_end()
 
@@ -177,23 +178,20 @@ class InMemory(tf.keras.utils.PyDataset):
 
 
 def load_picture(file):
-    """Return a picture as bytes [height, width, 3], upright, and on white if it is transparent."""
-    height, width = IMAGE_SIZE
+    """Return a picture in RGB, upright, and on white if it is transparent."""
     try:
         picture = Image.open(file)
-        picture.draft("RGB", (2 * width, 2 * height))  # reads a huge JPEG at a smaller size
+        picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
-        picture = picture.resize((width, height), Image.Resampling.NEAREST)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
             picture = picture.point(lambda value: value / 257).convert("L")
-        picture = picture.convert("RGBA")
-    except FileNotFoundError:
-        raise
+        if picture.has_transparency_data:
+            paper = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
+        return picture.convert("RGB")
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read ({error}). Save it as JPEG or PNG, or leave it out; "
-                      "lesson 10 finds all such files.") from error
-    paper = Image.new("RGBA", picture.size, "white")
-    return np.asarray(Image.alpha_composite(paper, picture).convert("RGB"))
+        raise OSError(f"{file} cannot be read as a picture ({error}). Lesson 10 finds all such "
+                      "files in a folder.") from error
 
 
 def predict(files, folder):
@@ -204,12 +202,13 @@ def predict(files, folder):
     unread = 0
     for file in files:
         try:
-            picture = load_picture(file) * np.float32(RESCALE)  # scaled as in training
+            picture = load_picture(file).resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST)
         except OSError as error:
             print(error)
             unread += 1
             continue
-        probability = model.predict(picture[np.newaxis], verbose=0)[0, 0]  # a batch of one picture
+        batch = np.float32([picture]) * RESCALE  # one picture, scaled as in training
+        probability = model.predict(batch, verbose=0)[0, 0]
         label = round(probability)  # it is the probability of label 1
         print(f"{file}: {CLASSES[label]} ({max(probability, 1 - probability):.1%})")
     sys.exit(min(unread, 1))
@@ -218,8 +217,7 @@ def predict(files, folder):
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
     figure, axes = plt.subplots(2, 5, figsize=(10, 4.5), layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
+    plt.setp(axes, frame_on=False, xticks=[], yticks=[])
     for axis, picture, label in zip(axes.flat, pictures, labels):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1)  # the map is for grey pictures only
         axis.set_title(classes[int(label)])
@@ -234,16 +232,13 @@ def draw_curves(histories, file, monitor="val_accuracy"):
     find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
-        for number, (name, history) in enumerate(histories.items()):
-            color = f"C{number}"
-            epochs = np.arange(1, len(history["loss"]) + 1)
-            if metric in history:
-                axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
+        for name, history in histories.items():
+            epochs = range(1, len(history["loss"]) + 1)
+            [line] = axis.plot(epochs, history[metric], ".--", label=f"{name}: training")
             if f"val_{metric}" in history:
-                validation = history[f"val_{metric}"]
                 best = find_best(history[monitor])
-                axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
-                axis.plot(epochs[best], validation[best], "*", color=color, markersize=15)
+                axis.plot(epochs, history[f"val_{metric}"], "*-", markevery=[best], markersize=15,
+                          color=line.get_color(), label=f"{name}: validation")
         axis.set(title=metric.capitalize(), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)

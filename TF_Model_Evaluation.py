@@ -23,7 +23,6 @@ In a notebook (Jupyter, Colab), write %pip for python -m pip, and %run for pytho
 # ///
 
 import argparse
-import csv
 import gzip
 import os
 import shutil
@@ -147,12 +146,9 @@ def judge_curves(history):
         return "There was no validation set: nobody can tell whether the network overfits."
     loss = history["loss"]
     val_loss = history["val_loss"]
-    if not np.isfinite(val_loss).all():
-        return "In some epochs, validation loss is not a number: try a smaller learning rate."
     if len(loss) > 2 and loss[-1] > 0.9 * loss[0]:
-        return (f"Training loss went from {loss[0]:.3f} to {loss[-1]:.3f}: the network hardly "
-                "learns even its training data. That is underfitting: train longer, or try another "
-                "learning rate, or a larger network.")
+        return (f"Training loss hardly fell, from {loss[0]:.3f} to {loss[-1]:.3f}: underfitting. "
+                "Train longer, or try another learning rate, or a larger network.")
     turn = np.argmin(val_loss)
     later = val_loss[turn + 1:]
     text = f"Validation loss is lowest in epoch {turn + 1}, {val_loss[turn]:.3f}."
@@ -164,8 +160,8 @@ def judge_curves(history):
         return f"{text} about the same: no clear overfitting."
     if loss[-1] > loss[turn]:
         return f"{text} and training loss rose, too: try a smaller learning rate."
-    return (f"{text} while training loss fell to {loss[-1]:.3f}: overfitting, stop at epoch "
-            f"{turn + 1}.")
+    text += f" while training loss fell to {loss[-1]:.3f}"
+    return f"{text}: overfitting, stop at epoch {turn + 1}."
 
 
 def find_interval(accuracy, count):
@@ -231,27 +227,16 @@ def draw_certainty(confidence, is_right, file):
 def compare_runs(files, folder):
     """Draw the history.csv of other runs together, named by their folders, and judge each."""
     histories = {}
-    unread = 0
     for file in files:
-        try:
-            history = read_history(file) or {}
-        except (OSError, ValueError, TypeError):  # a folder, or no table of numbers
-            history = {}
-        if "loss" in history:
-            name = file.resolve().parent.name
-            if name in histories:
-                name = str(file.parent)
-            histories[name] = history
-            print(f"{file}: {judge_curves(history)}")
-        else:
-            print(f"{file} is missing, or has no curves of a training: run that lesson first.")
-            unread += 1
-    if histories:
-        folder.mkdir(parents=True, exist_ok=True)
-        draw_curves(histories, folder / "histories.png", monitor="val_loss")
-        print(f"The curves are in {folder / 'histories.png'}.")
-        plt.show()
-    sys.exit(min(unread, 1))
+        history = read_history(file)
+        if history is None or "accuracy" not in history:
+            sys.exit(f"{file} is missing, or has no curve of an accuracy: train that lesson first.")
+        histories[str(file.parent)] = history
+        print(f"{file}: {judge_curves(history)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    draw_curves(histories, folder / "histories.png", monitor="val_loss")
+    print(f"The curves are in {folder / 'histories.png'}.")
+    plt.show()
 
 
 # The lesson ends here. What follows are tools, the same in every lesson that needs them.
@@ -291,16 +276,13 @@ def draw_curves(histories, file, monitor="val_accuracy"):
     find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
-        for number, (name, history) in enumerate(histories.items()):
-            color = f"C{number}"
-            epochs = np.arange(1, len(history["loss"]) + 1)
-            if metric in history:
-                axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
+        for name, history in histories.items():
+            epochs = range(1, len(history["loss"]) + 1)
+            [line] = axis.plot(epochs, history[metric], ".--", label=f"{name}: training")
             if f"val_{metric}" in history:
-                validation = history[f"val_{metric}"]
                 best = find_best(history[monitor])
-                axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
-                axis.plot(epochs[best], validation[best], "*", color=color, markersize=15)
+                axis.plot(epochs, history[f"val_{metric}"], "*-", markevery=[best], markersize=15,
+                          color=line.get_color(), label=f"{name}: validation")
         axis.set(title=metric.capitalize(), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -309,15 +291,11 @@ def draw_curves(histories, file, monitor="val_accuracy"):
 
 def read_history(file):
     """Return the curves that a CSVLogger has saved, {metric: a number for each epoch}, or None."""
-    if not file.exists():
+    if not file.exists() or not file.stat().st_size:  # or stopped in its first epoch
         return None
-    history = {}
-    with open(file, newline="") as lines:
-        for row in csv.DictReader(lines):
-            for metric, number in row.items():
-                if number != "NA":  # there was no validation set
-                    history.setdefault(metric, []).append(float(number))
-    return history or None  # an empty file: stopped in its first epoch
+    table = np.genfromtxt(file, delimiter=",", names=True, ndmin=1)
+    history = {name: table[name] for name in table.dtype.names}
+    return {name: curve for name, curve in history.items() if not np.isnan(curve).all()}
 
 
 def draw_confusion_matrix(labels, predicted, classes, file):
@@ -347,8 +325,7 @@ def draw_mistakes(pictures, labels, probabilities, classes, file):
     surest = wrong[np.argsort(-confidence[wrong])][:10]
     figure, axes = plt.subplots(2, 5, figsize=(10, 6), layout="constrained")
     figure.suptitle(f"{len(wrong):,} of {len(labels):,} are misclassified. The surest of them:")
-    for axis in axes.flat:
-        axis.axis("off")
+    plt.setp(axes, frame_on=False, xticks=[], yticks=[])
     for axis, row in zip(axes.flat, surest):
         axis.imshow(pictures[row], cmap="gray")  # the map is for grey pictures only
         axis.set_title(f"{classes[labels[row]]}, taken\nfor {classes[predicted[row]]}\n"

@@ -34,10 +34,9 @@ import argparse
 import os
 import socket
 import sys
-import time
-import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unicodedata import normalize
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
@@ -86,8 +85,7 @@ def main(arguments):
     socket.setdefaulttimeout(60)  # a download fails after 60 seconds without an answer
     choose_precision()  # 16-bit numbers where the machine is made for them, else 32
 
-    # 1. Find the pictures. The names of the folders are the classes, numbered in alphabetical
-    #    order: 0, 1, 2. Validation pictures need folders of the same names.
+    # 1. Find the pictures.
     if arguments.data_dir:
         train_folder = choose_folder(arguments.data_dir, "rps", "train", "training")
         validation_folder = choose_folder(
@@ -95,13 +93,10 @@ def main(arguments):
     else:
         train_folder = download(TRAINING_URL, TRAINING_SHA256) / "rps"
         validation_folder = download(VALIDATION_URL, VALIDATION_SHA256) / "rps-test-set"
-    train_classes = list_classes(train_folder)
-    validation_classes = list_classes(validation_folder)
-    if train_classes.keys() != validation_classes.keys():
-        sys.exit(f"{train_folder} and {validation_folder} need folders of the same names.")
-    classes = list(train_classes)
 
-    # 2. Say how a training picture may be changed, at random, each time it is shown. Read them.
+    # 2. Say how a training picture may be changed, at random, each time it is shown. Read them: the
+    #    names of the folders are the classes, numbered in alphabetical order, 0, 1, 2. Validation
+    #    pictures need folders of the same names.
     train_generator = ImageDataGenerator(
         rescale=RESCALE,
         rotation_range=40,  # rotate by up to 40 degrees to either side
@@ -114,20 +109,21 @@ def main(arguments):
         fill_mode="nearest",  # fill what a shift uncovers with the nearest pixels
     )
     validation_generator = ImageDataGenerator(rescale=RESCALE)
-    training = InMemory(train_generator.flow_from_directory(
+    train_flow = train_generator.flow_from_directory(
         train_folder,
         target_size=IMAGE_SIZE,
-        classes=[folder.name for folder in train_classes.values()],
         class_mode="categorical",  # CHANGE 2, instead of "binary": label 1 of three is [0, 1, 0]
         batch_size=arguments.batch_size,
-    ))
-    validation = InMemory(validation_generator.flow_from_directory(
-        validation_folder,
-        target_size=IMAGE_SIZE,
-        classes=[folder.name for folder in validation_classes.values()],
-        class_mode="categorical",
-        batch_size=arguments.batch_size,
-    ))
+    )
+    validation_flow = validation_generator.flow_from_directory(
+        validation_folder, target_size=IMAGE_SIZE, class_mode="categorical",
+        batch_size=arguments.batch_size)
+    # A name such as "café" has two encodings: compare one of them.
+    classes = [normalize("NFC", name) for name in train_flow.class_indices]
+    if classes != [normalize("NFC", name) for name in validation_flow.class_indices]:
+        sys.exit(f"{train_folder} and {validation_folder} need folders of the same names.")
+    training = InMemory(train_flow)
+    validation = InMemory(validation_flow)
     pictures, labels = training[0]
     print(f"A batch has pictures {pictures.shape} and labels {labels.shape}.")
     draw_batch(pictures, np.argmax(labels, axis=1), classes, output / "pictures.png")
@@ -135,7 +131,7 @@ def main(arguments):
         print(f"The figures are in {output}.")
         plt.show()
         return
-    save_classes(classes, output / "classes.txt")
+    (output / "classes.txt").write_text("\n".join(classes), encoding="utf-8")
 
     # 3. Build the network, and say how it learns. Large steps find the right region soon; small
     #    steps at the end settle in it, and calm the curves. So the learning rate falls, along half
@@ -171,26 +167,6 @@ def main(arguments):
     plt.show()
 
 
-def list_classes(folder):
-    """Return {class: its folder} for each folder in `folder`, in alphabetical order."""
-    classes = {}
-    for entry in folder.glob("*"):
-        if entry.is_dir() and not entry.name.startswith((".", "__")):
-            name = unicodedata.normalize("NFC", entry.name)  # "café" has two encodings
-            classes[name] = entry
-    if len(classes) < 2:
-        sys.exit(f"{folder} needs a folder with pictures for each of two or more classes.")
-    return dict(sorted(classes.items()))
-
-
-def save_classes(classes, file):
-    """Keep the names of the classes beside the network, which only knows their numbers."""
-    if file.exists() and file.read_text(encoding="utf-8").splitlines() != classes:
-        sys.exit(f"{file.parent} has a network for other classes. Choose another --output-dir, or "
-                 "delete that folder.")
-    file.write_text("\n".join(classes), encoding="utf-8")
-
-
 def draw_curves(histories, file, monitor="val_accuracy"):
     """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
@@ -199,16 +175,13 @@ def draw_curves(histories, file, monitor="val_accuracy"):
     find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
-        for number, (name, history) in enumerate(histories.items()):
-            color = f"C{number}"
-            epochs = np.arange(1, len(history["loss"]) + 1)
-            if metric in history:
-                axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
+        for name, history in histories.items():
+            epochs = range(1, len(history["loss"]) + 1)
+            [line] = axis.plot(epochs, history[metric], ".--", label=f"{name}: training")
             if f"val_{metric}" in history:
-                validation = history[f"val_{metric}"]
                 best = find_best(history[monitor])
-                axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
-                axis.plot(epochs[best], validation[best], "*", color=color, markersize=15)
+                axis.plot(epochs, history[f"val_{metric}"], "*-", markevery=[best], markersize=15,
+                          color=line.get_color(), label=f"{name}: validation")
         axis.set(title=metric.capitalize(), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -240,12 +213,13 @@ def predict(files, folder):
     unread = 0
     for file in files:
         try:
-            picture = load_picture(file) * np.float32(RESCALE)  # scaled as in training
+            picture = load_picture(file).resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST)
         except OSError as error:
             print(error)
             unread += 1
             continue
-        probabilities = model.predict(picture[np.newaxis], verbose=0)[0]  # a batch of one picture
+        batch = np.float32([picture]) * RESCALE  # one picture, scaled as in training
+        probabilities = model.predict(batch, verbose=0)[0]
         print(f"{file}: {classes[np.argmax(probabilities)]} ({np.max(probabilities):.1%})")
     sys.exit(min(unread, 1))
 
@@ -269,10 +243,11 @@ class InMemory(tf.keras.utils.PyDataset):
         if flow.class_mode == "categorical":
             self.labels = tf.keras.utils.to_categorical(flow.labels)  # [0, 1, 0] for 1 of 0, 1, 2
         self.pictures = np.empty((flow.n, *flow.image_shape), np.uint8)
+        size = flow.target_size[::-1]  # Pillow has the width first
         progress = tf.keras.utils.Progbar(flow.n, unit_name="picture")
         with ThreadPoolExecutor() as pool:
             for row, picture in enumerate(pool.map(load_picture, flow.filepaths)):
-                self.pictures[row] = picture
+                self.pictures[row] = picture.resize(size, Image.Resampling.NEAREST)
                 progress.add(1)
         self.on_epoch_end()
 
@@ -281,10 +256,8 @@ class InMemory(tf.keras.utils.PyDataset):
         self.order = np.arange(self.flow.n)
         if self.flow.shuffle:
             np.random.shuffle(self.order)
-        self.changes = []
-        for _ in self.order:
-            change = self.flow.image_data_generator.get_random_transform(self.flow.image_shape)
-            self.changes.append(change)
+        draw = self.flow.image_data_generator.get_random_transform
+        self.changes = [draw(self.flow.image_shape) for _ in self.order]
 
     def __len__(self):
         return len(self.flow)  # batches
@@ -301,8 +274,7 @@ def augment(pictures, changes, generator):
     """Return a batch of pictures, each changed and scaled as the generator does it, but faster.
 
     A change, such as {"theta": 12.3, "tx": -30.1, ...}, is what get_random_transform has drawn.
-    Colours are left to the generator. What moves pixels is done for all pictures in one call: a
-    matrix for each says where its pixels come from.
+    The generator changes colours. A matrix for each picture says where its pixels come from.
     """
     colored = []
     matrices = []
@@ -340,30 +312,26 @@ def to_matrix(change, shape):
 
 
 def load_picture(file):
-    """Return a picture as bytes [height, width, 3], upright, and on white if it is transparent."""
-    height, width = IMAGE_SIZE
+    """Return a picture in RGB, upright, and on white if it is transparent."""
     try:
         picture = Image.open(file)
-        picture.draft("RGB", (2 * width, 2 * height))  # reads a huge JPEG at a smaller size
+        picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
-        picture = picture.resize((width, height), Image.Resampling.NEAREST)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
             picture = picture.point(lambda value: value / 257).convert("L")
-        picture = picture.convert("RGBA")
-    except FileNotFoundError:
-        raise
+        if picture.has_transparency_data:
+            paper = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
+        return picture.convert("RGB")
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be read ({error}). Save it as JPEG or PNG, or leave it out; "
-                      "lesson 10 finds all such files.") from error
-    paper = Image.new("RGBA", picture.size, "white")
-    return np.asarray(Image.alpha_composite(paper, picture).convert("RGB"))
+        raise OSError(f"{file} cannot be read as a picture ({error}). Lesson 10 finds all such "
+                      "files in a folder.") from error
 
 
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
     figure, axes = plt.subplots(2, 5, figsize=(10, 4.5), layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
+    plt.setp(axes, frame_on=False, xticks=[], yticks=[])
     for axis, picture, label in zip(axes.flat, pictures, labels):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1)  # the map is for grey pictures only
         axis.set_title(classes[int(label)])
@@ -399,15 +367,6 @@ def download(url, sha256=None):
     return folder
 
 
-def report_stop(folder, start):
-    """End a run that Ctrl-C has stopped, and say what its folder holds since the time `start`."""
-    network = folder / "model.keras"
-    if not network.exists() or network.stat().st_mtime < start:
-        sys.exit("Stopped. This run has saved no network.")
-    epochs = len((folder / "history.csv").read_text().splitlines()) - 1
-    sys.exit(f"Stopped after epoch {epochs}. {folder} holds the best network of this run.")
-
-
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -428,13 +387,11 @@ def parse_arguments():
 
 if __name__ == "__main__":
     arguments = parse_arguments()
-    start = time.time()
     try:
         if arguments.predict:
             predict(arguments.predict, arguments.output_dir)
         else:
             main(arguments)
-    except OSError as error:  # such as a file that is no picture
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        report_stop(arguments.output_dir, start)
+    except (OSError, KeyboardInterrupt) as error:  # such as a file that is no picture
+        sys.exit(str(error) or f"Stopped. Of the epochs in {arguments.output_dir / 'history.csv'}, "
+                 "the best is saved.")

@@ -153,13 +153,11 @@ def print_tree(file):
 
 
 def print_node(name, node):
-    """Print a group or a dataset of an HDF5 file, indented by its depth."""
-    indent = "  " * name.count("/")
-    short = name.split("/")[-1]
+    """Print the path of a group or of a dataset in an HDF5 file, and what it is."""
     if isinstance(node, h5py.Dataset):
-        print(f"  {indent}{short}: dataset {node.shape} {node.dtype}")
+        print(f"  {name}: dataset {node.shape} {node.dtype}")
     else:
-        print(f"  {indent}{short}: group")
+        print(f"  {name}: group")
 
 
 def draw_losses(losses, resumed_losses, file):
@@ -196,8 +194,8 @@ def parse_arguments():
 if __name__ == "__main__":
     try:
         main(parse_arguments())
-    # The last two are TensorFlow's names for a full disk, BadZipFile is a .keras file half written.
-    except (OSError, zipfile.BadZipFile,
+    # Of a file that is written by half, BadZipFile and KeyError; of a full disk, the last two.
+    except (OSError, zipfile.BadZipFile, KeyError,
             tf.errors.OutOfRangeError, tf.errors.ResourceExhaustedError) as error:
         sys.exit(f"A file cannot be saved or read: {error}. Is the disk full, or does another "
                  "program, or another run, use the same folder?")

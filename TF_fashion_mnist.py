@@ -192,8 +192,7 @@ def load_mnist(dataset, data_dir):
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
     figure, axes = plt.subplots(2, 5, figsize=(10, 4.5), layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
+    plt.setp(axes, frame_on=False, xticks=[], yticks=[])
     for axis, picture, label in zip(axes.flat, pictures, labels):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1)  # the map is for grey pictures only
         axis.set_title(classes[int(label)])
@@ -208,16 +207,13 @@ def draw_curves(histories, file, monitor="val_accuracy"):
     find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
-        for number, (name, history) in enumerate(histories.items()):
-            color = f"C{number}"
-            epochs = np.arange(1, len(history["loss"]) + 1)
-            if metric in history:
-                axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
+        for name, history in histories.items():
+            epochs = range(1, len(history["loss"]) + 1)
+            [line] = axis.plot(epochs, history[metric], ".--", label=f"{name}: training")
             if f"val_{metric}" in history:
-                validation = history[f"val_{metric}"]
                 best = find_best(history[monitor])
-                axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
-                axis.plot(epochs[best], validation[best], "*", color=color, markersize=15)
+                axis.plot(epochs, history[f"val_{metric}"], "*-", markevery=[best], markersize=15,
+                          color=line.get_color(), label=f"{name}: validation")
         axis.set(title=metric.capitalize(), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)

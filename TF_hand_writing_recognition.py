@@ -146,7 +146,7 @@ def main(arguments):
 
 def load_digit(file):
     """Return a photographed digit as MNIST has them, 0 to 255 [28, 28]: white on black."""
-    page = open_picture(file, (2 * PAGE, 2 * PAGE)).convert("L")
+    page = load_picture(file).convert("L")
     page = ImageOps.contain(page, (PAGE, PAGE)).filter(ImageFilter.GaussianBlur(1))  # less noise
     ink = find_ink(np.float32(page))
     if ink.max() < 0.25:
@@ -236,10 +236,9 @@ def draw_prediction(seen, file):
     seen: a list of (photograph's file, digit [28, 28], answer).
     """
     figure, axes = plt.subplots(2, 5, figsize=(10, 4.5), layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
+    plt.setp(axes, frame_on=False, xticks=[], yticks=[])
     for column, (photograph, digit, answer) in enumerate(seen):
-        axes[0, column].imshow(open_picture(photograph, (PAGE, PAGE)))
+        axes[0, column].imshow(load_picture(photograph))
         axes[1, column].imshow(digit, cmap="gray")
         axes[1, column].set_title(answer)
     figure.savefig(file)
@@ -274,29 +273,27 @@ def load_mnist(dataset, data_dir):
                  "with --data-dir.")
 
 
-def open_picture(file, size):
-    """Return a picture in RGB, upright, and on white if it is transparent.
-
-    size: the width and height in pixels that are enough. A huge JPEG is read that much smaller.
-    """
+def load_picture(file):
+    """Return a picture in RGB, upright, and on white if it is transparent."""
     try:
         picture = Image.open(file)
-        picture.draft("RGB", size)
+        picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
             picture = picture.point(lambda value: value / 257).convert("L")
-        picture = picture.convert("RGBA")
+        if picture.has_transparency_data:
+            paper = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
+        return picture.convert("RGB")
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be opened as a picture ({error}).") from error
-    paper = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(paper, picture).convert("RGB")
+        raise OSError(f"{file} cannot be read as a picture ({error}). Lesson 10 finds all such "
+                      "files in a folder.") from error
 
 
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
     figure, axes = plt.subplots(2, 5, figsize=(10, 4.5), layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
+    plt.setp(axes, frame_on=False, xticks=[], yticks=[])
     for axis, picture, label in zip(axes.flat, pictures, labels):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1)  # the map is for grey pictures only
         axis.set_title(classes[int(label)])
@@ -311,16 +308,13 @@ def draw_curves(histories, file, monitor="val_accuracy"):
     find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
-        for number, (name, history) in enumerate(histories.items()):
-            color = f"C{number}"
-            epochs = np.arange(1, len(history["loss"]) + 1)
-            if metric in history:
-                axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
+        for name, history in histories.items():
+            epochs = range(1, len(history["loss"]) + 1)
+            [line] = axis.plot(epochs, history[metric], ".--", label=f"{name}: training")
             if f"val_{metric}" in history:
-                validation = history[f"val_{metric}"]
                 best = find_best(history[monitor])
-                axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
-                axis.plot(epochs[best], validation[best], "*", color=color, markersize=15)
+                axis.plot(epochs, history[f"val_{metric}"], "*-", markevery=[best], markersize=15,
+                          color=line.get_color(), label=f"{name}: validation")
         axis.set(title=metric.capitalize(), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -338,8 +332,7 @@ def draw_mistakes(pictures, labels, probabilities, classes, file):
     surest = wrong[np.argsort(-confidence[wrong])][:10]
     figure, axes = plt.subplots(2, 5, figsize=(10, 6), layout="constrained")
     figure.suptitle(f"{len(wrong):,} of {len(labels):,} are misclassified. The surest of them:")
-    for axis in axes.flat:
-        axis.axis("off")
+    plt.setp(axes, frame_on=False, xticks=[], yticks=[])
     for axis, row in zip(axes.flat, surest):
         axis.imshow(pictures[row], cmap="gray")  # the map is for grey pictures only
         axis.set_title(f"{classes[labels[row]]}, taken\nfor {classes[predicted[row]]}\n"

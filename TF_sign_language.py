@@ -34,7 +34,6 @@ import csv
 import os
 import socket
 import sys
-import time
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
@@ -140,9 +139,7 @@ def main(arguments):
     print(f"test accuracy: {np.mean(predicted == test_labels):.4f}")
     print(f"without scaling: {np.mean(np.argmax(unscaled, axis=1) == test_labels):.4f}")
     draw_curves({"sign language": history}, output / "curves.png")
-    letters = [letter for letter in CLASSES if letter != "J"]
-    draw_confusion_matrix(skip_j(test_labels), skip_j(predicted), letters,
-                          output / "confusion_matrix.png")
+    draw_confusion_matrix(test_labels, predicted, CLASSES, output / "confusion_matrix.png")
     print(f"The results are in {output}.")
     plt.show()
 
@@ -178,35 +175,22 @@ def read_csv(file):
             sys.exit(f"{file}, line 1: it begins with {header[:30]!r}. Expected is a header that "
                      "begins with 'label,pixel1,pixel2'.")
         for number, row in enumerate(csv.reader(lines), 2):
-            if any(row):  # not empty
-                table.append(read_row(row, f"{file}, line {number}"))
-    if not table:
-        sys.exit(f"{file} has no rows below its header.")
-    table = np.array(table, np.uint8)
+            try:
+                numbers = bytes(map(int, row))  # an error unless all are from 0 to 255
+            except ValueError:
+                numbers = b""
+            if len(numbers) != 785 or numbers[0] > 24 or numbers[0] == 9:
+                sys.exit(f"{file}, line {number}: expected are a label, 0 to 24 except 9, and 784 "
+                         f"pixels, whole numbers from 0 to 255. This line has {len(row)} columns, "
+                         f"and its label is {row[:1]}.")
+            table.append(list(numbers))
+    table = np.array(table, np.uint8).reshape(-1, 785)
     return table[:, 1:].reshape(-1, 28, 28, 1), table[:, 0]
-
-
-def read_row(row, place):
-    """Return a row of the table, 785 texts, as whole numbers. `place` is named if it is wrong."""
-    if len(row) != 785:
-        sys.exit(f"{place}: there are {len(row)} columns, not a label and 784 pixels.")
-    try:
-        numbers = list(bytes(map(int, row)))  # an error unless all are from 0 to 255
-    except ValueError:
-        sys.exit(f"{place}: not all numbers are whole and from 0 to 255.")
-    if numbers[0] > 24 or numbers[0] == 9:
-        sys.exit(f"{place}: there is no label {numbers[0]}, only 0 to 24 except 9.")
-    return numbers
-
-
-def skip_j(labels):
-    """Return labels as places in the alphabet without J: all above 9 are one less."""
-    return labels - (labels > CLASSES.index("J"))
 
 
 def load_hand(file):
     """Return the square in the middle of a photograph, in grey, as bytes [28, 28, 1]."""
-    square = ImageOps.fit(open_picture(file, (112, 112)).convert("L"), (28, 28))
+    square = ImageOps.fit(load_picture(file).convert("L"), (28, 28))
     return np.asarray(square)[..., np.newaxis]
 
 
@@ -251,10 +235,8 @@ class InMemory(tf.keras.utils.PyDataset):
     def on_epoch_end(self):
         """Draw another order, and another change for each picture."""
         self.order = np.random.permutation(self.flow.n)
-        self.changes = []
-        for picture in self.flow.x:
-            change = self.flow.image_data_generator.get_random_transform(picture.shape)
-            self.changes.append(change)
+        draw = self.flow.image_data_generator.get_random_transform
+        self.changes = [draw(picture.shape) for picture in self.flow.x]
 
     def __len__(self):
         return len(self.flow)  # batches
@@ -271,8 +253,7 @@ def augment(pictures, changes, generator):
     """Return a batch of pictures, each changed and scaled as the generator does it, but faster.
 
     A change, such as {"theta": 12.3, "tx": -30.1, ...}, is what get_random_transform has drawn.
-    Colours are left to the generator. What moves pixels is done for all pictures in one call: a
-    matrix for each says where its pixels come from.
+    The generator changes colours. A matrix for each picture says where its pixels come from.
     """
     colored = []
     matrices = []
@@ -309,29 +290,27 @@ def to_matrix(change, shape):
     return middle @ rotate @ shift @ shear @ zoom @ flip @ np.linalg.inv(middle)
 
 
-def open_picture(file, size):
-    """Return a picture in RGB, upright, and on white if it is transparent.
-
-    size: the width and height in pixels that are enough. A huge JPEG is read that much smaller.
-    """
+def load_picture(file):
+    """Return a picture in RGB, upright, and on white if it is transparent."""
     try:
         picture = Image.open(file)
-        picture.draft("RGB", size)
+        picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
             picture = picture.point(lambda value: value / 257).convert("L")
-        picture = picture.convert("RGBA")
+        if picture.has_transparency_data:
+            paper = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
+        return picture.convert("RGB")
     except Exception as error:  # Pillow raises many kinds
-        raise OSError(f"{file} cannot be opened as a picture ({error}).") from error
-    paper = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(paper, picture).convert("RGB")
+        raise OSError(f"{file} cannot be read as a picture ({error}). Lesson 10 finds all such "
+                      "files in a folder.") from error
 
 
 def draw_batch(pictures, labels, classes, file):
     """Draw ten pictures, 0 to 1, as the network gets them, with their classes."""
     figure, axes = plt.subplots(2, 5, figsize=(10, 4.5), layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
+    plt.setp(axes, frame_on=False, xticks=[], yticks=[])
     for axis, picture, label in zip(axes.flat, pictures, labels):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1)  # the map is for grey pictures only
         axis.set_title(classes[int(label)])
@@ -346,16 +325,13 @@ def draw_curves(histories, file, monitor="val_accuracy"):
     find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
-        for number, (name, history) in enumerate(histories.items()):
-            color = f"C{number}"
-            epochs = np.arange(1, len(history["loss"]) + 1)
-            if metric in history:
-                axis.plot(epochs, history[metric], ".--", color=color, label=f"{name}: training")
+        for name, history in histories.items():
+            epochs = range(1, len(history["loss"]) + 1)
+            [line] = axis.plot(epochs, history[metric], ".--", label=f"{name}: training")
             if f"val_{metric}" in history:
-                validation = history[f"val_{metric}"]
                 best = find_best(history[monitor])
-                axis.plot(epochs, validation, ".-", color=color, label=f"{name}: validation")
-                axis.plot(epochs[best], validation[best], "*", color=color, markersize=15)
+                axis.plot(epochs, history[f"val_{metric}"], "*-", markevery=[best], markersize=15,
+                          color=line.get_color(), label=f"{name}: validation")
         axis.set(title=metric.capitalize(), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -388,15 +364,6 @@ def choose_precision():
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16" if fast else "float32")
 
 
-def report_stop(folder, start):
-    """End a run that Ctrl-C has stopped, and say what its folder holds since the time `start`."""
-    network = folder / "model.keras"
-    if not network.exists() or network.stat().st_mtime < start:
-        sys.exit("Stopped. This run has saved no network.")
-    epochs = len((folder / "history.csv").read_text().splitlines()) - 1
-    sys.exit(f"Stopped after epoch {epochs}. {folder} holds the best network of this run.")
-
-
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -415,13 +382,11 @@ def parse_arguments():
 
 if __name__ == "__main__":
     arguments = parse_arguments()
-    start = time.time()
     try:
         if arguments.predict:
             predict(arguments.predict, arguments.output_dir)
         else:
             main(arguments)
-    except OSError as error:  # such as a file that is no picture
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        report_stop(arguments.output_dir, start)
+    except (OSError, KeyboardInterrupt) as error:  # such as a file that is no picture
+        sys.exit(str(error) or f"Stopped. Of the epochs in {arguments.output_dir / 'history.csv'}, "
+                 "the best is saved.")

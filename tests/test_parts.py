@@ -84,24 +84,6 @@ def test_a_filter_of_ones_own_and_a_picture_of_ones_own(run, drawn):
     assert "weight 0.111" in lines["blur"] and "your own filter" in process.texts
 
 
-def test_a_picture_of_ones_own_is_upright_on_white_and_of_eight_bits(load, tmp_path):
-    """Lessons 3 and 9 open it; the other lessons' load_picture has its own tests."""
-    open_picture = load(FILTERS).open_picture
-    ramp = np.tile(np.arange(256, dtype=np.uint16), (40, 1))
-    Image.fromarray(ramp * 257).save(tmp_path / "scan.png")
-    pixels = np.asarray(open_picture(tmp_path / "scan.png", (100, 100)).convert("L"))
-    np.testing.assert_array_equal(pixels, ramp)
-    exif = Image.Exif()
-    exif[274] = 6  # to be turned to the right
-    Image.fromarray(np.uint8(np.rot90(ramp))).save(tmp_path / "camera.png", exif=exif)
-    pixels = np.asarray(open_picture(tmp_path / "camera.png", (100, 100)).convert("L"))
-    np.testing.assert_array_equal(pixels, ramp)
-    Image.new("RGBA", (30, 30), (0, 0, 0, 0)).save(tmp_path / "empty.png")
-    assert np.asarray(open_picture(tmp_path / "empty.png", (100, 100))).min() == 255
-    Image.new("RGB", (4000, 3000)).save(tmp_path / "huge.jpg")
-    assert open_picture(tmp_path / "huge.jpg", (1000, 750)).size == (1000, 750)
-
-
 @pytest.mark.parametrize("script", [FILTERS, LOOK_INSIDE])
 def test_what_is_no_picture_is_named(script, trained, run, tmp_path):
     arguments = []
@@ -110,7 +92,7 @@ def test_what_is_no_picture_is_named(script, trained, run, tmp_path):
     (tmp_path / "note.jpg").write_text("a note")
     for name in ["note.jpg", "nothing.jpg", "."]:
         process = run(script, *arguments, "--image", tmp_path / name)
-        assert_one_sentence(process, str(tmp_path / name), "cannot be opened as a picture")
+        assert_one_sentence(process, str(tmp_path / name), "cannot be read as a picture")
 
 
 # Lesson 9: where did it look?
@@ -195,20 +177,20 @@ def test_what_happens_inside_a_network(script, classes, layers, trained, run, dr
 
 
 def test_lesson_9_after_lesson_8_and_before(trained, run, drawn, tmp_path):
-    assert_one_sentence(run(LOOK_INSIDE), "Run lesson 8 first")
+    assert_one_sentence(run(LOOK_INSIDE), "Run lesson 8, TF_Dogs_Cats.py, first.")
     pictures = drawn / "cats_and_dogs_filtered" / "validation"
     process = run(LOOK_INSIDE, "--data-dir", pictures, folder=trained(PETS).folder)
     assert process.code == 0 and re.search(r"^cats \(", process.out, re.MULTILINE), process.err
     process = run(LOOK_INSIDE, "--data-dir", tmp_path, folder=trained(PETS).folder)
-    assert_one_sentence(process, str(tmp_path), "--data-dir", "--image")
+    assert_one_sentence(process, str(tmp_path), "--image")
 
 
 def test_lesson_9_does_not_guess_the_names_of_classes(trained, run, drawn):
     model = trained(PETS).outputs / "model.keras"  # not in the place of lesson 8's
     arguments = ["--model", model, "--data-dir", drawn / "rps"]
-    assert_one_sentence(run(LOOK_INSIDE, *arguments), "Name the 2 classes", "--classes")
+    assert_one_sentence(run(LOOK_INSIDE, *arguments), "has 2 classes", "--classes")
     process = run(LOOK_INSIDE, *arguments, "--classes", "cat", "dog", "bird")
-    assert_one_sentence(process, "Name the 2 classes", "--classes")
+    assert_one_sentence(process, "has 2 classes", "--classes")
 
 
 def test_lesson_9_needs_a_single_chain_of_layers(run, tmp_path):
@@ -223,7 +205,7 @@ def test_lesson_9_needs_a_single_chain_of_layers(run, tmp_path):
     tf.keras.Sequential(grey).save(tmp_path / "grey.keras")
     for name in ["branches.keras", "dense.keras", "grey.keras"]:
         process = run(LOOK_INSIDE, "--model", tmp_path / name)
-        assert_one_sentence(process, name, "not a single chain of layers", "--model")
+        assert_one_sentence(process, name, "no chain of layers", "--model")
 
 
 # Lesson 15: behind the accuracy.
@@ -274,22 +256,17 @@ def test_each_network_is_kept_at_the_turn_of_its_validation_loss(trained, load, 
 
 
 def test_the_curves_of_every_lesson_that_trains(trained, run, tmp_path):
-    files = [trained(script).outputs / "history.csv" for script in LESSONS]
+    files = [trained(script).outputs / "history.csv" for script in LESSONS if script != LINE]
     process = run(EVALUATION, "--history", *files)
     assert process.code == 0, process.out + process.err
     assert process.out.count("history.csv: ") == len(files)
-    assert process.out.count("There was no validation set") == 4  # lessons 1, 2, 4 and 6
+    assert process.out.count("There was no validation set") == 3  # lessons 2, 4 and 6
     assert (process.outputs / "histories.png").exists()
 
 
-def test_curves_that_cannot_be_read_leave_the_others(run, tmp_path):
-    for name in ["run", "empty", "table"]:
-        (tmp_path / name).mkdir()
-    (tmp_path / "run" / "history.csv").write_text("epoch,loss,val_loss\n0,3,7.79\n1,1,2.08\n")
-    (tmp_path / "empty" / "history.csv").touch()
-    (tmp_path / "table" / "history.csv").write_text("label,pixel1\nA,3\n")
-    files = [tmp_path / name / "history.csv" for name in ["nothing", "empty", "table", "run"]]
-    process = run(EVALUATION, "--history", tmp_path, *files)
-    assert process.code == 1 and process.out.count("has no curves of a training") == 4
-    assert "2.080. It may still fall: train longer." in process.out
-    assert "run: validation" in process.texts
+@pytest.mark.parametrize("content", [None, "", "epoch,loss\n0,3\n"])
+def test_curves_that_cannot_be_read(content, run, tmp_path):
+    file = tmp_path / "history.csv"
+    if content is not None:
+        file.write_text(content)
+    assert_one_sentence(run(EVALUATION, "--history", file), str(file), "train that lesson")

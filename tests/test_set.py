@@ -148,7 +148,7 @@ def test_a_tool_has_one_text_wherever_it_stands():
         for name, (line, text) in definitions_of(source).items():
             if line > ruler or name in EVERYWHERE:
                 texts[name][text].add(script)
-    assert {"load_picture", "draw_curves", "download", "report_stop"} | EVERYWHERE <= texts.keys()
+    assert {"load_picture", "draw_curves", "download"} | EVERYWHERE <= texts.keys()
     del texts["parse_arguments"]
     for name, found in texts.items():
         groups = list(found.values())

@@ -29,15 +29,14 @@ TURN_RIGHT = 6  # the Exif orientation of a picture that is to be turned to the 
 
 
 @pytest.fixture
-def read(load, monkeypatch):
+def read(load):
     """A function that reads a file as lesson 11 does, in the size [height, width]."""
     lesson = load(AUGMENTED)
 
-    def read_file(file, *size):
-        monkeypatch.setattr(lesson, "IMAGE_SIZE", size)
-        pixels = lesson.load_picture(file)
-        assert pixels.shape == (*size, 3) and pixels.dtype == np.uint8
-        return pixels
+    def read_file(file, height, width):
+        picture = lesson.load_picture(file).resize((width, height), Image.Resampling.NEAREST)
+        assert picture.mode == "RGB"
+        return np.asarray(picture)
 
     return read_file
 
@@ -128,7 +127,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 warnings.simplefilter("error")
-IMAGE_SIZE = (300, 300)
 {source}
 Image.new("RGB", (9, 9)).resize((5, 5)).convert("RGBA")
 def read_peak():
@@ -136,7 +134,8 @@ def read_peak():
 before = read_peak()
 pixels = load_picture(sys.argv[1])
 grown = read_peak() - before
-assert pixels.shape == (300, 300, 3) and abs(pixels.mean(axis=(0, 1)) - (0, 128, 128)).max() < 5
+assert pixels.size < (2800, 2300)
+assert abs(np.asarray(pixels).mean(axis=(0, 1)) - (0, 128, 128)).max() < 5
 print(grown // 1024)
 """
 
@@ -173,24 +172,19 @@ def save_broken(name, file):
         "page.jpg": b"<!doctype html><title>Not found</title>",
         "phone.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99),
     }
-    file.write_bytes(content[name])
+    if name in content:
+        file.write_bytes(content[name])
 
 
 @pytest.mark.parametrize("name", [
-    "half.png", "half.jpg", "chunk.png", "empty.png", "page.jpg", "phone.heic"])
+    "half.png", "half.jpg", "chunk.png", "empty.png", "page.jpg", "phone.heic", "missing.jpg"])
 def test_what_cannot_be_read_is_named_with_what_to_do(name, read, tmp_path):
     save_broken(name, tmp_path / name)
     with pytest.raises(OSError) as caught:
         read(tmp_path / name, 60, 50)
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / name} cannot be read") and "\n" not in message
-    assert "JPEG or PNG" in message and "lesson 10" in message
-
-
-def test_a_file_that_is_not_there_is_not_to_be_saved_as_jpeg(read, tmp_path):
-    with pytest.raises(FileNotFoundError) as caught:
-        read(tmp_path / "missing.jpg", 60, 50)
-    assert "missing.jpg" in str(caught.value) and "JPEG or PNG" not in str(caught.value)
+    assert "Lesson 10" in message
 
 
 # augment: what the generator does, but faster.
@@ -323,10 +317,9 @@ def draw_colors(folder, count, size=(30, 20)):
     return found
 
 
-def make_data(lesson, folder, monkeypatch, size=(20, 30), **settings):
+def make_data(lesson, folder, size=(20, 30), **settings):
     """An InMemory over the pictures in `folder`, in batches of 7."""
     mode = settings.pop("class_mode", "binary")
-    monkeypatch.setattr(lesson, "IMAGE_SIZE", size)
     flow = ImageDataGenerator(rescale=1 / 255, **settings).flow_from_directory(
         folder, target_size=size, class_mode=mode, batch_size=7)
     return lesson.InMemory(flow)
@@ -347,10 +340,9 @@ CHANGES = {"rotation_range": 40, "width_shift_range": 0.2, "zoom_range": 0.2,
 
 @pytest.mark.parametrize("script, settings", [(HORSES, {}), (AUGMENTED, {}), (AUGMENTED, CHANGES)],
                          ids=["5", "11", "11 augmented"])
-def test_an_epoch_has_each_picture_once_in_another_order(script, settings, load, tmp_path,
-                                                         monkeypatch):
+def test_an_epoch_has_each_picture_once_in_another_order(script, settings, load, tmp_path):
     expected = draw_colors(tmp_path, 15)
-    data = make_data(load(script), tmp_path, monkeypatch, **settings)
+    data = make_data(load(script), tmp_path, **settings)
     assert len(data) == math.ceil(30 / 7)
     orders = []
     for _ in range(2):
@@ -381,29 +373,30 @@ def test_an_epoch_has_each_picture_once_where_they_come_from_arrays(load):
     assert orders[0] != orders[1]
 
 
-def test_labels_of_three_classes_are_categorical(load, drawn, monkeypatch):
-    data = make_data(load(HANDS), drawn / "rps", monkeypatch, class_mode="categorical")
+def test_labels_of_three_classes_are_categorical(load, drawn):
+    data = make_data(load(HANDS), drawn / "rps", class_mode="categorical")
     labels = np.array([label for _, label in read_epoch(data)])
     assert labels.shape == (48, 3) and labels.sum(axis=0).tolist() == [16, 16, 16]
     assert set(labels.flat) == {0, 1}
 
 
 @pytest.mark.parametrize("script", [HORSES, AUGMENTED])
-def test_validation_pictures_are_those_of_their_files(script, load, drawn, monkeypatch):
+def test_validation_pictures_are_those_of_their_files(script, load, drawn):
     """Also though a flow shuffles by default."""
     lesson = load(script)
-    data = make_data(lesson, drawn / "rps-test-set", monkeypatch)
+    data = make_data(lesson, drawn / "rps-test-set")
     files = np.array(data.flow.filepaths)[data.order]
     for file, (picture, _) in zip(files, read_epoch(data), strict=True):
-        np.testing.assert_allclose(picture, lesson.load_picture(file) / 255, atol=1e-6)
+        expected = lesson.load_picture(file).resize((30, 20), Image.Resampling.NEAREST)
+        np.testing.assert_allclose(picture, np.asarray(expected) / 255, atol=1e-6)
 
 
-def test_each_epoch_changes_the_pictures_anew_and_a_seed_is_a_seed(load, drawn, monkeypatch):
+def test_each_epoch_changes_the_pictures_anew_and_a_seed_is_a_seed(load, drawn):
     lesson = load(AUGMENTED)
 
     def read_two_epochs():
         tf.keras.utils.set_random_seed(1)
-        data = make_data(lesson, drawn / "rps", monkeypatch, **CHANGES)
+        data = make_data(lesson, drawn / "rps", **CHANGES)
         epochs = []
         for _ in range(2):
             epochs.append([picture for picture, _ in read_epoch(data)])
@@ -416,10 +409,10 @@ def test_each_epoch_changes_the_pictures_anew_and_a_seed_is_a_seed(load, drawn, 
     np.testing.assert_array_equal([first, second], read_two_epochs())
 
 
-def test_fit_reads_each_picture_once_in_every_epoch(load, tmp_path, monkeypatch):
+def test_fit_reads_each_picture_once_in_every_epoch(load, tmp_path):
     """Its threads prepare batches ahead, and must not mix two epochs."""
     expected = draw_colors(tmp_path, 15)
-    data = make_data(load(AUGMENTED), tmp_path, monkeypatch, **CHANGES)
+    data = make_data(load(AUGMENTED), tmp_path, **CHANGES)
     means = {round(sum(color) / 765, 5) for color, _ in expected}
     seen = []
 
@@ -450,9 +443,9 @@ def test_lesson_12_reads_the_same_pixels_as_the_others(load, monkeypatch, tmp_pa
     draw_folder(tmp_path, {"cats": "{}.jpg", "dogs": "{}.png"}, 3, (60, 45), seed=1)
     monkeypatch.setattr(load(TRANSFER), "IMAGE_SIZE", (30, 30))
     pictures, labels, files = load(TRANSFER).read_photographs(tmp_path)[1]
-    monkeypatch.setattr(load(AUGMENTED), "IMAGE_SIZE", (30, 30))
     for picture, label, file in zip(pictures, labels, files, strict=True):
-        np.testing.assert_array_equal(picture, load(AUGMENTED).load_picture(file))
+        expected = load(AUGMENTED).load_picture(file).resize((30, 30), Image.Resampling.NEAREST)
+        np.testing.assert_array_equal(picture, np.asarray(expected))
         assert file.parent.name == ["cats", "dogs"][label]
 
 
@@ -465,19 +458,19 @@ HISTORY = {"accuracy": [0.5, 0.7, 0.9], "loss": [0.7, 0.5, 0.2],
 def test_curves_are_dashed_solid_and_starred(load, tmp_path):
     load(AUGMENTED).draw_curves({"a run": HISTORY}, tmp_path / "curves.png")
     for axis, metric in zip(plt.gcf().axes, ["accuracy", "loss"]):
-        training, validation, star = axis.lines
+        training, validation = axis.lines
         assert training.get_linestyle() == "--" and validation.get_linestyle() == "-"
         assert training.get_label() == "a run: training"
         assert training.get_ydata().tolist() == HISTORY[metric]
         assert validation.get_ydata().tolist() == HISTORY[f"val_{metric}"]
-        assert star.get_marker() == "*"
+        assert validation.get_marker() == "*" and validation.get_markevery() == [1]
 
 
 def test_the_star_follows_what_is_monitored(load, tmp_path):
     history = {**HISTORY, "val_loss": [0.6, 0.7, 0.9]}
     for monitor, epoch in [("val_accuracy", 2), ("val_loss", 1)]:
         load(AUGMENTED).draw_curves({"": history}, tmp_path / "curves.png", monitor=monitor)
-        assert plt.gcf().axes[0].lines[-1].get_xdata() == epoch
+        assert plt.gcf().axes[0].lines[-1].get_markevery() == [epoch - 1]
 
 
 def test_curves_of_a_run_without_validation(load, tmp_path):
@@ -497,7 +490,7 @@ def test_the_curves_of_an_earlier_run_are_read(load, tmp_path):
         logger.on_epoch_end(epoch, {name: values[epoch] for name, values in HISTORY.items()})
     logger.on_train_end()
     history = load(AUGMENTED).read_history(file)
-    assert {name: history[name] for name in HISTORY} == HISTORY
+    assert {name: history[name].tolist() for name in HISTORY} == HISTORY
 
 
 @pytest.mark.parametrize("count", [3, 300])

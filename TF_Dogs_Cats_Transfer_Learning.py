@@ -1,7 +1,7 @@
 """Lesson 12: transfer learning - a network that has already learned to see, for your own classes.
 
-A new network overfits on 2,000 photographs: that of lesson 8 gets one new one in four wrong. But
-InceptionV3 has learned from ImageNet, 1.3 million photographs of a thousand classes. Its first
+A new network overfits on 2,000 photographs: that of lesson 8 is wrong about one new one in four.
+But InceptionV3 has learned from ImageNet, 1.3 million photographs of a thousand classes. Its first
 layers find edges and textures, which every photograph has. Its last ones only fit those classes.
 
 You learn to cut off its last layers; to freeze the others, which keep what they have learned; to

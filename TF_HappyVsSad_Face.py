@@ -118,7 +118,7 @@ def main(arguments):
     #    each epoch: ours may stop it, Keras's own save the curves and look for a loss of nan.
     stop_when_learned = StopWhenLearned(training, STOP_AT)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
-    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # the steps were too large
+    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # nan: not a number
     history = model.fit(training, epochs=arguments.epochs,
                         callbacks=[stop_when_learned, save_curves, stop_on_nan]).history
     model.save(output / "model.keras")

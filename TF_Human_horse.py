@@ -16,8 +16,8 @@ The last command trains once more, from other random weights: how much of the re
 change the layers in `build_model`, or the learning rate in step 3, and see what becomes of the two
 curves.
 
-Expect training accuracy to reach 1, and validation accuracy to stay between .80 and .86, after four
-to twenty minutes on a two-core CPU. The first run downloads 161 MB. The pictures were rendered by
+Expect training accuracy to reach 1, and validation accuracy to stay between .80 and .86, after two
+to five minutes on a two-core CPU. The first run downloads 161 MB. The pictures were rendered by
 Laurence Moroney.
 
 ImageDataGenerator is the course's way, which Keras keeps for older programs. For today's way, and
@@ -140,21 +140,22 @@ def main(arguments):
     save_best = tf.keras.callbacks.ModelCheckpoint(
         output / "model.keras", monitor="val_accuracy", mode="max", save_best_only=True)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
-    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # the steps were too large
+    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # nan: not a number
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs,
                         callbacks=[save_best, save_curves, stop_on_nan]).history
 
     # 5. Compare both curves. Training accuracy approaches 1: the network knows these pictures by
     #    heart. Validation accuracy says what it has understood. If the first rises and the second
-    #    does not, the network overfits. Lesson 11 tries a remedy. The best epoch flatters a little,
-    #    as the validation pictures have chosen it: so look at the last five, too.
+    #    does not, the network overfits. Lesson 11 tries a remedy. The validation pictures choose the
+    #    best epoch, so the accuracy on them is a bit too high: look at the last five epochs, too.
     last = history["val_accuracy"][-5:]
     print(f"best validation accuracy: {max(history['val_accuracy']):.4f}")
     print(f"mean of the last epochs, at most five: {np.mean(last):.4f}")
     draw_curves({"horses or humans": history}, output / "curves.png")
 
-    # 6. Look at the mistakes of the saved network: nearly all are horses. In training, horses stood
-    #    in landscapes; in validation, all have a white background.
+    # 6. Look at the mistakes of the saved network: what do these pictures have in common? Here
+    #    nearly all are horses on a white background. The horses of the training pictures stand in
+    #    landscapes, so the background may be what it has learned.
     best = tf.keras.models.load_model(output / "model.keras")
     pictures = validation.pictures * np.float32(RESCALE)
     human = best.predict(pictures, verbose=0)  # [256, 1]
@@ -340,5 +341,5 @@ if __name__ == "__main__":
         else:
             main(arguments)
     except (OSError, KeyboardInterrupt) as error:  # such as a file that is no picture
-        sys.exit(str(error) or f"Stopped. Of the epochs in {arguments.output_dir / 'history.csv'}, "
-                 "the best is saved.")
+        sys.exit(str(error) or "Stopped. If an epoch has ended, the best one is saved in "
+                 f"{arguments.output_dir}.")

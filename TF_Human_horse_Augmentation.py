@@ -23,7 +23,7 @@ Augmentation helps if it makes the training pictures more like those to come. He
 not: these have landscapes in the background, the validation pictures plain white, and no rotation
 takes a landscape away.
 
-It takes four to twenty minutes on a two-core CPU. The first run downloads 161 MB of pictures, which
+It takes two to five minutes on a two-core CPU. The first run downloads 161 MB of pictures, which
 Laurence Moroney has rendered.
 
 Then change a single setting in step 1, look, and train into a folder of its own (--output-dir),
@@ -150,7 +150,7 @@ def main(arguments):
     save_best = tf.keras.callbacks.ModelCheckpoint(
         output / "model.keras", monitor="val_accuracy", mode="max", save_best_only=True)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
-    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # the steps were too large
+    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # nan: not a number
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs,
                         callbacks=[save_best, save_curves, stop_on_nan]).history
 
@@ -397,5 +397,5 @@ if __name__ == "__main__":
         else:
             main(arguments)
     except (OSError, KeyboardInterrupt) as error:  # such as a file that is no picture
-        sys.exit(str(error) or f"Stopped. Of the epochs in {arguments.output_dir / 'history.csv'}, "
-                 "the best is saved.")
+        sys.exit(str(error) or "Stopped. If an epoch has ended, the best one is saved in "
+                 f"{arguments.output_dir}.")

@@ -72,7 +72,7 @@ def main(arguments):
     save_checkpoint = tf.keras.callbacks.ModelCheckpoint(
         output / "checkpoints" / "epoch_{epoch:02d}.keras")
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
-    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # the steps were too large
+    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # nan: not a number
     history = model.fit(x, y, epochs=arguments.epochs, verbose=0,
                         shuffle=False,  # the same order in each epoch: step 3 can repeat it
                         callbacks=[save_checkpoint, save_curves, stop_on_nan]).history

@@ -111,7 +111,7 @@ def main(arguments):
     # 3. Train it, a batch of pictures at a time. A callback stops it as soon as it is good enough:
     #    nobody knows beforehand how many epochs that takes.
     stop_at_accuracy = StopAtAccuracy()
-    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # the steps were too large
+    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # nan: not a number
     dense_history = dense.fit(x, y, batch_size=arguments.batch_size, epochs=arguments.epochs,
                               callbacks=[stop_at_accuracy, stop_on_nan]).history
 

@@ -110,7 +110,7 @@ def main(arguments):
     )
     dense.summary()
     stop_at_99 = StopAtAccuracy(0.99)
-    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # the steps were too large
+    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # nan: not a number
     dense_history = dense.fit(x, y, batch_size=arguments.batch_size, epochs=arguments.epochs,
                               callbacks=[stop_at_99, stop_on_nan]).history
 

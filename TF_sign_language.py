@@ -102,10 +102,10 @@ def main(arguments):
         fill_mode="nearest",  # fill what a shift uncovers with the nearest pixels
     )
     validation_generator = ImageDataGenerator(rescale=RESCALE)
-    training = InMemory(train_generator.flow(
-        pictures[rest], labels[rest], batch_size=arguments.batch_size))
-    validation = InMemory(validation_generator.flow(
-        pictures[held_back], labels[held_back], batch_size=arguments.batch_size))
+    training = train_generator.flow(
+        pictures[rest], labels[rest], batch_size=arguments.batch_size)
+    validation = validation_generator.flow(
+        pictures[held_back], labels[held_back], batch_size=arguments.batch_size)
     batch, batch_labels = training[0]
     print(f"A batch has pictures {batch.shape} and labels {batch_labels.shape}.")
     draw_batch(batch, batch_labels, CLASSES, output / "pictures.png")
@@ -125,7 +125,7 @@ def main(arguments):
     save_best = tf.keras.callbacks.ModelCheckpoint(
         output / "model.keras", monitor="val_accuracy", mode="max", save_best_only=True)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
-    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # the steps were too large
+    stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # nan: not a number
     history = model.fit(training, validation_data=validation, epochs=arguments.epochs,
                         callbacks=[save_best, save_curves, stop_on_nan]).history
 
@@ -219,75 +219,6 @@ def predict(files, folder):
 
 
 # The lesson ends here. What follows are tools, the same in every lesson that needs them.
-
-
-class InMemory(tf.keras.utils.PyDataset):
-    """The batches of an ImageDataGenerator's flow, but all pictures of a batch move in one call.
-
-    A PyDataset is a source of batches: `fit` asks it for its length, and for batch 0, 1, 2, ...
-    """
-
-    def __init__(self, flow):
-        super().__init__(workers=2, max_queue_size=3)  # threads that prepare the next batches
-        self.flow = flow
-        self.on_epoch_end()
-
-    def on_epoch_end(self):
-        """Draw another order, and another change for each picture."""
-        self.order = np.random.permutation(self.flow.n)
-        draw = self.flow.image_data_generator.get_random_transform
-        self.changes = [draw(picture.shape) for picture in self.flow.x]
-
-    def __len__(self):
-        return len(self.flow)  # batches
-
-    def __getitem__(self, number):
-        size = self.flow.batch_size
-        rows = self.order[number * size:(number + 1) * size]
-        changes = [self.changes[row] for row in rows]
-        pictures = augment(self.flow.x[rows], changes, self.flow.image_data_generator)
-        return pictures, self.flow.y[rows]
-
-
-def augment(pictures, changes, generator):
-    """Return a batch of pictures, each changed and scaled as the generator does it, but faster.
-
-    A change, such as {"theta": 12.3, "tx": -30.1, ...}, is what get_random_transform has drawn.
-    The generator changes colours. A matrix for each picture says where its pixels come from.
-    """
-    colored = []
-    matrices = []
-    for picture, change in zip(pictures, changes):
-        colors = {name: change[name] for name in ["brightness", "channel_shift_intensity"]}
-        picture = generator.apply_transform(np.float32(picture), colors)
-        colored.append(generator.standardize(picture))
-        matrices.append(to_matrix(change, picture.shape))
-    if np.allclose(matrices, np.eye(3)):  # nothing moves, as in validation
-        return np.array(colored)
-    eight = np.float32(matrices).reshape(-1, 9)[:, :8]  # the ninth number is always 1
-    with tf.device("CPU"):
-        return tf.keras.ops.image.affine_transform(
-            np.array(colored), eight, fill_mode=generator.fill_mode,
-            fill_value=generator.cval * (generator.rescale or 1))
-
-
-def to_matrix(change, shape):
-    """Return the matrix [3, 3] that turns the place (x, y, 1) of a pixel into where it comes from.
-
-    It goes from the new picture back to the old one, so that every new pixel gets a value. Each
-    change is a matrix, and so is their product. Read it from right to left: move the middle of the
-    picture to (0, 0), flip, zoom, shear, shift, rotate, and move the middle back.
-    """
-    height, width, _ = shape
-    turn = np.deg2rad(change["theta"])
-    slant = np.deg2rad(change["shear"])
-    rotate = [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
-    shift = [[1, 0, change["tx"]], [0, 1, change["ty"]], [0, 0, 1]]
-    shear = [[1, -np.sin(slant), 0], [0, np.cos(slant), 0], [0, 0, 1]]
-    zoom = np.diag([change["zx"], change["zy"], 1])
-    flip = np.diag([1 - 2 * change["flip_horizontal"], 1 - 2 * change["flip_vertical"], 1])
-    middle = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])
-    return middle @ rotate @ shift @ shear @ zoom @ flip @ np.linalg.inv(middle)
 
 
 def load_picture(file):
@@ -388,5 +319,5 @@ if __name__ == "__main__":
         else:
             main(arguments)
     except (OSError, KeyboardInterrupt) as error:  # such as a file that is no picture
-        sys.exit(str(error) or f"Stopped. Of the epochs in {arguments.output_dir / 'history.csv'}, "
-                 "the best is saved.")
+        sys.exit(str(error) or "Stopped. If an epoch has ended, the best one is saved in "
+                 f"{arguments.output_dir}.")

@@ -404,7 +404,8 @@ def test_a_second_run_that_is_stopped_says_what_it_has_replaced(script, data, tr
         stop_in_epoch(1, patch, "ModelCheckpoint")
         process = run(script, *arguments, folder=folder)
     curves = model.with_name("history.csv")
-    words = f"Stopped. Of the epochs in {curves.relative_to(folder)}, the best is saved."
+    place = model.parent.relative_to(folder)
+    words = f"Stopped. If an epoch has ended, the best one is saved in {place}."
     assert_one_sentence(process, words)
     assert model.read_bytes() == earlier and not curves.read_text()  # no epoch of this run
     stop_in_epoch(2, monkeypatch, "ModelCheckpoint")

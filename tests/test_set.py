@@ -132,7 +132,7 @@ def test_main_tells_the_lesson_in_steps(script):
 
 
 VARIANTS = {  # tools of which there may be more than one text, {lessons: those that share one}
-    "InMemory": [["TF_Human_horse.py", "TF_HappyVsSad_Face.py"], ["TF_sign_language.py"]],
+    "InMemory": [["TF_Human_horse.py", "TF_HappyVsSad_Face.py"]],
     "predict": [[TRANSFER], ["TF_RockPaperScissors.py"], ["TF_hand_writing_recognition.py"],
                 ["TF_sign_language.py"]],
 }

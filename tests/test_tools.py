@@ -356,23 +356,6 @@ def test_an_epoch_has_each_picture_once_in_another_order(script, settings, load,
     assert orders[0] != orders[1]
 
 
-def test_an_epoch_has_each_picture_once_where_they_come_from_arrays(load):
-    values = np.arange(30, dtype=np.uint8)
-    pictures = np.tile(values[:, None, None, None], (1, 8, 8, 1))  # one grey each
-    flow = ImageDataGenerator(rescale=1 / 255, **CHANGES).flow(pictures, values, batch_size=7)
-    data = load("TF_sign_language.py").InMemory(flow)
-    orders = []
-    for _ in range(2):
-        order = []
-        for picture, label in read_epoch(data):
-            np.testing.assert_allclose(255 * picture, label, atol=1e-3)
-            order.append(int(label))
-        assert sorted(order) == list(range(30))
-        orders.append(order)
-        data.on_epoch_end()
-    assert orders[0] != orders[1]
-
-
 def test_labels_of_three_classes_are_categorical(load, drawn):
     data = make_data(load(HANDS), drawn / "rps", class_mode="categorical")
     labels = np.array([label for _, label in read_epoch(data)])

@@ -125,7 +125,7 @@ def main(arguments):
 
     # 4. Train. In each epoch, the network learns from every training picture once, and is then
     #    measured on the validation pictures. Whenever it is better on them than ever before, it is
-    #    saved. The validation pictures choose the epoch, so the accuracy on them is a bit too high.
+    #    saved. These pictures choose the epoch, so the accuracy on them is a little too high.
     save_best = tf.keras.callbacks.ModelCheckpoint(
         output / "model.keras", monitor="val_accuracy", mode="max", save_best_only=True)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")

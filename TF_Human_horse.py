@@ -146,8 +146,8 @@ def main(arguments):
 
     # 5. Compare both curves. Training accuracy approaches 1: the network knows these pictures by
     #    heart. Validation accuracy says what it has understood. If the first rises and the second
-    #    does not, the network overfits. Lesson 11 tries a remedy. The validation pictures choose the
-    #    best epoch, so the accuracy on them is a bit too high: look at the last five epochs, too.
+    #    does not, the network overfits. Lesson 11 tries a remedy. These pictures choose the best
+    #    epoch, so the accuracy on them is a little too high: look at the last five epochs, too.
     last = history["val_accuracy"][-5:]
     print(f"best validation accuracy: {max(history['val_accuracy']):.4f}")
     print(f"mean of the last epochs, at most five: {np.mean(last):.4f}")

@@ -185,7 +185,7 @@ def main(arguments):
     # 8. Fine-tune, if asked to: let training change the last layers of the base, too, a little. It
     #    is an experiment, in a file of its own: --predict goes on asking the network of step 5.
     fine_tuning = {}
-    if arguments.fine_tune:
+    if arguments.fine_tune > 0:
         fine_tuning = fine_tune(
             base, head, augmentation, training, validation, arguments.fine_tune)
         model.save(output / "fine_tuned.keras")

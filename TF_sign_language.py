@@ -265,7 +265,7 @@ def draw_curves(histories, file, monitor="val_accuracy"):
                           color=line.get_color(), label=f"{name}: validation")
         axis.set(title=metric.capitalize(), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(handles=axes[1].lines, loc="outside lower center", ncols=2)
     figure.savefig(file)
 
 

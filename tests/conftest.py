@@ -26,11 +26,13 @@ os.environ["MPLBACKEND"] = "agg"
 os.environ["PYTHONWARNINGS"] = "ignore:FigureCanvasAgg"  # agg shows nothing, and warns of it
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-")  # an empty cache
 os.environ["no_proxy"] = "127.0.0.1"
+if "PYTEST_XDIST_WORKER" in os.environ:  # two processes, two cores: a thread in each is enough
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 
+# TensorFlow is imported where it is used: the process that hands out the tests does without.
 import matplotlib.pyplot as plt
 import matplotlib.text
 import pytest
-import tensorflow as tf
 from draw_data import draw_everything
 from record import read_numbers
 
@@ -40,8 +42,8 @@ NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody answers
 SMALL = ["--epochs", 4, "--batch-size", 8]
 LESSONS = {  # lessons that train: the arguments, and the drawn data
     "TF_HelloWorld.py": ([], None),
-    "TF_fashion_mnist.py": (["--epochs", 4, "--batch-size", 16], "fashion-mnist"),
-    "TF_hand_writing_recognition.py": (["--epochs", 4, "--batch-size", 16], "mnist"),
+    "TF_fashion_mnist.py": (["--epochs", 3, "--batch-size", 16], "fashion-mnist"),
+    "TF_hand_writing_recognition.py": (["--epochs", 3, "--batch-size", 16], "mnist"),
     "TF_Human_horse.py": (SMALL, ""),
     "TF_HappyVsSad_Face.py": ([], "happy-or-sad"),
     "TF_Dogs_Cats.py": (SMALL, "cats_and_dogs_filtered"),
@@ -83,6 +85,8 @@ def run_script(script: str, *arguments, folder: Path, text: str | None = None) -
     Returns its exit code, what it printed, the message it ended with, the texts in its figures, and
     its folders. It runs in this process: TensorFlow is imported already.
     """
+    import tensorflow as tf
+
     if text or not (folder / script).exists():
         text = text or (ROOT / script).read_text(encoding="utf-8")
         (folder / script).write_text(text, encoding="utf-8")
@@ -173,6 +177,8 @@ def serve():
 @pytest.fixture
 def cache(monkeypatch, tmp_path) -> Path:
     """An empty cache of its own, in the place of ~/.keras/datasets."""
+    import tensorflow as tf
+
     (tmp_path / "keras").mkdir()
     get_file = functools.partial(tf.keras.utils.get_file, cache_dir=tmp_path / "keras")
     monkeypatch.setattr(tf.keras.utils, "get_file", get_file)
@@ -194,6 +200,8 @@ def assert_one_sentence(process, *words: str) -> None:
 
 def small_inception(include_top, weights, input_tensor):
     """Stands in for InceptionV3: untrained and small, with its layers `mixed6` and `mixed8`."""
+    import tensorflow as tf
+
     layers = tf.keras.layers
     first = layers.Conv2D(64, 21, strides=21, activation="relu", name="mixed6")
     second = layers.Conv2D(256, 1, activation="relu", name="mixed8")
@@ -207,7 +215,8 @@ def small_text(script: str) -> str:
     """
     text = (ROOT / script).read_text(encoding="utf-8")
     text = text.replace("2000 // len(rows)", "60 // len(rows)")
-    small = "IMAGE_SIZE = (100, 100)"
+    side = 64 if script == "TF_RockPaperScissors.py" else 100  # lessons 5 and 11: at least 94
+    small = f"IMAGE_SIZE = ({side}, {side})"
     return re.sub(r"^IMAGE_SIZE = \(\d+, \d+\)", small, text, flags=re.MULTILINE)
 
 
@@ -216,6 +225,8 @@ def trained(drawn, tmp_path_factory):
     """A function that runs a lesson on drawn data, once: the same code on smaller pictures. Tests
     add nothing to what it leaves.
     """
+
+    import tensorflow as tf
 
     def run_once(script: str) -> SimpleNamespace:
         arguments, data = LESSONS[script]

@@ -26,6 +26,8 @@ COLUMNS = ["script", "way", "seed", "epochs", "measure", "value", "seconds", "me
 MEASURES = ["test_accuracy", "best_validation_accuracy", "training_accuracy", "prediction",
             "largest_difference"]  # the first of these that a lesson has is its result
 WHOLE_TRAINING = {  # epochs of trainings of which only the first ones were timed
+    ("TF_Human_horse.py", "course"): 15,
+    ("TF_Dogs_Cats.py", "course"): 15,
     ("TF_Human_horse_Augmentation.py", "course"): 15,
     ("TF_Dogs_Cats_Transfer_Learning.py", "course"): 20,
     ("TF_RockPaperScissors.py", "course"): 25,

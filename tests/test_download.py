@@ -12,7 +12,6 @@ from conftest import (
     SCRIPTS,
     QuietHandler,
     assert_one_sentence,
-    numbers_of,
     small_text,
 )
 
@@ -40,12 +39,13 @@ def from_server(address: str) -> str:
     return text.replace(SERVER, address)
 
 
-def test_the_first_run_downloads_and_the_second_needs_no_server(run, serve, drawn, cache):
-    first = run(ICONS, *ONCE, text=from_server(serve(drawn / "archives")))
-    assert first.code == 0 and "Downloading data from" in first.out, first.err
-    second = run(ICONS, *ONCE, text=from_server(NOWHERE))
-    assert second.code == 0 and "Downloading" not in second.out, second.err
-    assert numbers_of(second) == numbers_of(first)
+def test_the_first_run_downloads_and_the_second_needs_no_server(load, serve, drawn, cache, capsys):
+    download = load(ICONS).download
+    folder = download(f"{serve(drawn / 'archives')}/happy-or-sad.zip")
+    assert any((folder / "happy").iterdir())
+    assert "Downloading data from" in capsys.readouterr().out
+    assert download(f"{NOWHERE}/happy-or-sad.zip") == folder
+    assert "Downloading" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("script, flags", [
@@ -66,6 +66,7 @@ def test_a_lesson_finds_its_pictures_in_what_it_has_downloaded(script, flags, ru
     monkeypatch.setattr(tf.keras.utils, "get_file", get_drawn_file)
     process = run(script, *flags, text=small_text(script))
     assert process.code == 0 and names, process.err
+    assert (process.outputs / "model.keras").exists() is (flags == ONCE)  # --look does not train
 
 
 def test_all_lessons_know_the_same_addresses(load):
@@ -132,14 +133,15 @@ class SilentHandler(HalfHandler):
 
 
 @pytest.mark.parametrize("handler", [HalfHandler, SilentHandler])
-def test_a_download_that_is_cut_and_a_server_that_falls_silent(handler, run, serve, drawn, cache):
+def test_a_download_that_is_cut_and_a_server_that_falls_silent(handler, run, load, serve, drawn,
+                                                               cache):
     text = from_server(serve(drawn / "archives", handler))
     timeout = "socket.setdefaulttimeout(60)"
     assert timeout in text  # the lesson's own limit is a minute: too long for a test
     text = text.replace(timeout, "socket.setdefaulttimeout(1)")
     assert_one_sentence(run(ICONS, text=text), "--data-dir")
-    again = run(ICONS, *ONCE, text=from_server(serve(drawn / "archives")))
-    assert again.code == 0, again.err  # nothing is left that it takes for the archive
+    folder = load(ICONS).download(f"{serve(drawn / 'archives')}/happy-or-sad.zip")
+    assert any((folder / "happy").iterdir())  # nothing is left that it takes for the archive
 
 
 @pytest.mark.parametrize(
@@ -156,12 +158,11 @@ def test_mnist_cannot_be_had(script, run, tmp_path, monkeypatch):
     assert_one_sentence(run(script, "--data-dir", tmp_path), "cannot be loaded", "--data-dir")
 
 
-def test_kaggle_and_imagenet_cannot_be_reached(run, drawn, monkeypatch, cache, tmp_path):
+def test_kaggle_and_imagenet_cannot_be_reached(run, load, monkeypatch, cache, tmp_path):
     for name in ["http_proxy", "https_proxy"]:
         monkeypatch.setenv(name, NOWHERE)
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
     assert_one_sentence(run("TF_sign_language.py"), "kaggle.com/datasets", "--data-dir")
-    data = ["--data-dir", drawn / "cats_and_dogs_filtered"]
-    assert_one_sentence(run(TRANSFER, *data), "--weights")
-    missing = tmp_path / "missing.h5"
-    assert_one_sentence(run(TRANSFER, *data, "--weights", missing), "missing.h5", "--weights")
+    for weights in ["imagenet", str(tmp_path / "missing.h5")]:
+        with pytest.raises(SystemExit, match="--weights"):
+            load(TRANSFER).build_base(weights)

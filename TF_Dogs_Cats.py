@@ -205,7 +205,7 @@ def draw_curves(histories, file, monitor="val_accuracy"):
 
 def read_history(file):
     """Return the curves that a CSVLogger has saved, {metric: a number for each epoch}, or None."""
-    if not file.exists() or not file.stat().st_size:  # or stopped in its first epoch
+    if not file.exists() or not file.stat().st_size:  # no run, or one stopped in its first epoch
         return None
     table = np.genfromtxt(file, delimiter=",", names=True, ndmin=1)
     history = {name: table[name] for name in table.dtype.names}

@@ -66,8 +66,25 @@ def a_file_that_another_program_holds_open(outputs):
         pass  # it can be opened again, and nothing has been written over it
 
 
+@contextlib.contextmanager
+def a_file_that_is_written_by_half(outputs):
+    """Another run has begun model.h5 anew: the architecture is there, but no weights yet."""
+    load = tf.keras.models.load_model
+
+    def load_too_early(file):
+        if file.name == "model.h5":
+            with h5py.File(file, "r+") as content:
+                del content["model_weights"]
+        return load(file)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.keras.models, "load_model", load_too_early)
+        yield "model_weights"
+
+
 @pytest.mark.parametrize("trouble", [
-    a_file_that_cannot_grow, a_file_that_another_program_holds_open])
+    a_file_that_cannot_grow, a_file_that_another_program_holds_open,
+    a_file_that_is_written_by_half])
 def test_a_file_that_cannot_be_saved_ends_in_one_sentence(trouble, run, tmp_path):
     outputs = tmp_path / "outputs" / "TF_Saving_Loading_Model"
     with trouble(outputs) as words:

@@ -218,6 +218,9 @@ def check_file(entry):
         if entry.file.suffix.lower() in [".heic", ".heif"]:
             entry.detail = "(first run python -m pip install pillow-heif)"
         return
+    if picture.mode == "F":  # nobody knows which number is white
+        entry.leave_out("floating-point numbers")
+        return
     try:
         entry.reason = find_reason(picture)
         if entry.reason:

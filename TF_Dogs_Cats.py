@@ -207,7 +207,7 @@ def read_history(file):
     """Return the curves that a CSVLogger has saved, {metric: a number for each epoch}, or None."""
     if not file.exists() or not file.stat().st_size:  # no run, or one stopped in its first epoch
         return None
-    table = np.genfromtxt(file, delimiter=",", names=True, ndmin=1)
+    table = np.genfromtxt(file, delimiter=",", names=True, ndmin=1)  # NA, no validation, is nan
     history = {name: table[name] for name in table.dtype.names}
     return {name: curve for name, curve in history.items() if not np.isnan(curve).all()}
 

@@ -95,7 +95,9 @@ def test_two_workers_train_the_same_network_and_the_chief_saves_it(started, run,
     """Also where a last batch is smaller: 32 pictures in batches of 6."""
     folder, workers, _ = started
     printed = [folder / "workers" / "0.txt", folder / "workers" / "1.txt"]
+    end = time.monotonic() + 300
     while min(len(read_epochs(file)) for file in printed) < 3:
+        assert time.monotonic() < end
         assert [process.poll() for process in workers] == [None, None], printed[0].read_text()
         time.sleep(0.1)
     first, second = [read_epochs(file)[:2] for file in printed]

@@ -150,7 +150,6 @@ def add_other_numbers(pile):
     pile.add_grey("16 bits tiff.tif", 256.5, np.uint16)
     pile.add_grey("big endian.tif", 256.5, ">u2")
     pile.add_grey("16 bits pgm.pgm", 256.5, np.uint16)
-    pile.add_grey("floats to 255.tif", 1, np.float32)
     pile.add_grey("32 bits.tif", 256.5, np.int32)
     pixels = pile.draw()
     pile.seen["48 bits"] = pixels
@@ -206,6 +205,9 @@ def add_files_to_leave_out(pile):
         content = (cats / name).read_bytes()
         reason = "no picture" if name == "cut.webp" else "cut off"
         write(cats, name, content[:len(content) // 2], reason)
+    for name, white in [("floats to 1.tif", 1), ("floats to 255.tif", 255)]:
+        Image.new("F", (96, 64), white).save(cats / name)
+        write(cats, name, (cats / name).read_bytes(), "floating-point numbers")
     write(cats, "empty.jpg", b"", "no picture")
     write(dogs, "empty too.png", b"", "no picture")
     write(dogs, "page.jpg", b"<!doctype html><title>Not found</title>", "no picture")

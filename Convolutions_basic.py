@@ -169,7 +169,7 @@ def load_picture(file):
         picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
-            picture = picture.point(lambda value: value / 257).convert("L")
+            picture = picture.convert("I").point(lambda value: value / 257).convert("L")
         if picture.has_transparency_data:
             paper = Image.new("RGBA", picture.size, "white")
             picture = Image.alpha_composite(paper, picture.convert("RGBA"))
@@ -182,10 +182,8 @@ def load_picture(file):
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, metavar="FILE",
-                        help="a picture of your own instead of the portrait")
-    parser.add_argument("--filter", type=float, nargs=9, metavar="N",
-                        help="nine numbers, row by row: a filter of your own")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="a picture of your own")
+    parser.add_argument("--filter", type=float, nargs=9, metavar="N", help="a filter of your own")
     parser.add_argument("--output-dir", type=Path, help="folder for the figures (%(default)s)",
                         default=Path("outputs", "Convolutions_basic"))
     return parser.parse_args()

@@ -163,18 +163,13 @@ def is_system_path(path):
 def find_files(data):
     """Return all files in `data` and in its folders, in the same order on every machine."""
     found = []
-    visited = {}  # {where a folder really is: where it was found}
     for folder, subfolders, names in os.walk(data, followlinks=True):
         folder = Path(folder)
         path = folder.relative_to(data)
-        class_name = normalize("NFC", path.parts[0]) if path.parts else "(none)"
-        first = visited.setdefault(folder.resolve(), folder)
-        if first != folder:  # a link leads here; some lead round in a circle
-            entry = Found(folder, class_name)
-            entry.leave_out("same folder", f"as {first}")
-            found.append(entry)
-            subfolders.clear()  # os.walk enters those that are in this list
+        if path.parts and folder.is_symlink() and folder.resolve().is_relative_to(data.resolve()):
+            subfolders.clear()  # a link back into the pile: its files are found anyway
             continue
+        class_name = normalize("NFC", path.parts[0]) if path.parts else "(none)"
         subfolders.sort()
         for name in sorted(names):
             entry = Found(folder / name, class_name)
@@ -239,10 +234,9 @@ def check_file(entry):
 
 def find_reason(picture):
     """Return why a picture must be converted, or "" if every program shows what you see."""
-    try:
+    orientation = 1
+    with contextlib.suppress(Exception):  # a damaged header
         orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a damaged header
-        orientation = 1
     if orientation != 1:  # the number says how the camera was held: 1 is upright
         return "turned upright"
     if picture.mode.startswith("I"):
@@ -261,21 +255,13 @@ def convert(picture):
     picture.load()
     with contextlib.suppress(Exception):  # a damaged header
         ImageOps.exif_transpose(picture, in_place=True)
-    if picture.mode.startswith("I"):
-        picture = scale_to_bytes(picture)
+    if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
+        picture = picture.convert("I").point(lambda value: value / 257).convert("L")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         paper = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(paper, picture)
     return picture.convert("RGB")
-
-
-def scale_to_bytes(picture):
-    """Return a grey picture with 16 bits, 0 to 65,535, as one with 8 bits, 0 to 255."""
-    pixels = np.asarray(picture, np.float32)
-    if "transparency" in picture.info:  # a grey that stands for transparent paper
-        pixels = np.where(pixels == picture.info["transparency"], 65535, pixels)
-    return Image.fromarray(np.uint8(np.rint(pixels.clip(0, 65535) / 257)))
 
 
 def choose_name(entry, taken):
@@ -403,11 +389,9 @@ def download(url, sha256=None):
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--split", type=float, default=0.9,
-                        help="share of each class for training (0.9)")
+    parser.add_argument("--split", type=float, default=0.9, help="share for training (0.9)")
     parser.add_argument("--seed", type=int, default=1, help="random seed (1)")
-    parser.add_argument("--data-dir", type=Path,
-                        help="your own folder, with a folder of pictures for each class")
+    parser.add_argument("--data-dir", type=Path, help="your own folder, as above")
     parser.add_argument("--output-dir", type=Path, help="folder for the results (%(default)s)",
                         default=Path("outputs", "TF_DataProcessing_for_CNN_DogCatDataset"))
     arguments = parser.parse_args()

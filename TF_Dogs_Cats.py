@@ -182,12 +182,11 @@ def judge_curves(history):
     return f"{text}: overfitting, stop at epoch {turn + 1}."
 
 
-def draw_curves(histories, file, monitor="val_accuracy"):
+def draw_curves(histories, file, monitor="val_accuracy", find_best=np.argmax):
     """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
-    A star marks the epoch that is saved: the highest "val_accuracy", or the lowest "val_loss".
+    A star marks the epoch that is saved, by default that of the highest validation accuracy.
     """
-    find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
         for name, history in histories.items():
@@ -326,7 +325,7 @@ def load_picture(file):
         picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
-            picture = picture.point(lambda value: value / 257).convert("L")
+            picture = picture.convert("I").point(lambda value: value / 257).convert("L")
         if picture.has_transparency_data:
             paper = Image.new("RGBA", picture.size, "white")
             picture = Image.alpha_composite(paper, picture.convert("RGBA"))
@@ -405,5 +404,4 @@ if __name__ == "__main__":
         else:
             main(arguments)
     except (OSError, KeyboardInterrupt) as error:  # such as a file that is no picture
-        sys.exit(str(error) or "Stopped. If an epoch has ended, the best one is saved in "
-                 f"{arguments.output_dir}.")
+        sys.exit(str(error) or f"Stopped. The best epoch, if any, is in {arguments.output_dir}.")

@@ -366,7 +366,7 @@ def load_picture(file):
         picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
-            picture = picture.point(lambda value: value / 257).convert("L")
+            picture = picture.convert("I").point(lambda value: value / 257).convert("L")
         if picture.has_transparency_data:
             paper = Image.new("RGBA", picture.size, "white")
             picture = Image.alpha_composite(paper, picture.convert("RGBA"))

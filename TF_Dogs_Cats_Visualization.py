@@ -265,7 +265,7 @@ def load_picture(file):
         picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
-            picture = picture.point(lambda value: value / 257).convert("L")
+            picture = picture.convert("I").point(lambda value: value / 257).convert("L")
         if picture.has_transparency_data:
             paper = Image.new("RGBA", picture.size, "white")
             picture = Image.alpha_composite(paper, picture.convert("RGBA"))
@@ -282,8 +282,7 @@ def parse_arguments():
                         help="a trained network with convolutions (%(default)s)")
     parser.add_argument("--classes", nargs="+", metavar="NAME",
                         help="names of its classes: label 0, label 1, ... (lesson 8's: cats dogs)")
-    parser.add_argument("--image", type=Path, metavar="FILE",
-                        help="this picture instead of a random one")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="a picture of your own")
     parser.add_argument("--seed", type=int, help="the same number chooses the same random picture")
     parser.add_argument("--data-dir", type=Path, help="a folder with pictures, at any depth")
     parser.add_argument("--output-dir", type=Path, help="folder for the figures (%(default)s)",

@@ -29,7 +29,6 @@ import argparse
 import os
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
@@ -54,15 +53,16 @@ STOP_AT = 0.999  # the accuracy above which the network is good enough
 class StopWhenLearned(tf.keras.callbacks.Callback):
     """Stops the training after the first epoch at whose end the accuracy is above a threshold."""
 
-    def __init__(self, batches, threshold):
+    def __init__(self, icons, labels, threshold):
         super().__init__()
-        self.batches = batches
+        self.icons = icons
+        self.labels = labels
         self.threshold = threshold
 
     def on_epoch_end(self, epoch, logs=None):
         # Keras calls this after each epoch. `logs` has the accuracy that the progress bar shows: a
         # mean over the epoch, during which the network has changed. So measure it as it is now.
-        scores = self.model.evaluate(self.batches, verbose=0, return_dict=True)
+        scores = self.model.evaluate(self.icons, self.labels, verbose=0, return_dict=True)
         print(f"\nAfter epoch {epoch + 1}, accuracy on the same icons: {scores['accuracy']:.1%}")
         if scores["accuracy"] > self.threshold:
             print("That is good enough: stopping here.")
@@ -95,15 +95,23 @@ def main(arguments):
     # 1. Find the icons, as in lesson 5. There are only eighty, and all are needed for training:
     #    none is left to measure what the network makes of icons that it has not seen.
     folder = arguments.data_dir or download(URL)
-    flow = ImageDataGenerator(rescale=RESCALE).flow_from_directory(
-        folder, target_size=IMAGE_SIZE, classes=CLASSES, class_mode="binary",
-        batch_size=arguments.batch_size)
+    generator = ImageDataGenerator(rescale=RESCALE)
+    flow = generator.flow_from_directory(
+        folder, target_size=IMAGE_SIZE, classes=CLASSES, class_mode="binary")
+    labels = flow.labels
+    if len(np.unique(labels)) < len(CLASSES):
+        sys.exit(f"{folder} needs pictures in both of the folders {' and '.join(CLASSES)}.")
 
-    # 2. Read them, and look at the first batch.
-    training = InMemory(flow)
-    pictures, labels = training[0]
-    print(f"A batch has pictures {pictures.shape} and labels {labels.shape}.")
-    draw_batch(pictures, labels, CLASSES, output / "pictures.png")
+    # 2. Read them, and look at ten. `fit` could take the flow as it is, but would read every file
+    #    again in each epoch. Eighty icons are few enough for one array.
+    icons = []
+    for file in flow.filepaths:
+        icon = load_picture(file).resize(IMAGE_SIZE[::-1], Image.Resampling.NEAREST)
+        icons.append(np.float32(icon))
+    icons = generator.standardize(np.array(icons))  # scaled, as the generator says
+    print(f"The icons are an array {icons.shape}, their labels {labels.shape}.")
+    ten = np.random.permutation(len(icons))[:10]
+    draw_batch(icons[ten], labels[ten], CLASSES, output / "pictures.png")
 
     # 3. Build the network, and say how it learns.
     model = build_model()
@@ -116,17 +124,17 @@ def main(arguments):
 
     # 4. Train, for as many epochs as it takes, but not for ever. `fit` calls every callback after
     #    each epoch: ours may stop it, Keras's own save the curves and look for a loss of nan.
-    stop_when_learned = StopWhenLearned(training, STOP_AT)
+    stop_when_learned = StopWhenLearned(icons, labels, STOP_AT)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
     stop_on_nan = tf.keras.callbacks.TerminateOnNaN(raise_error=True)  # nan: not a number
-    history = model.fit(training, epochs=arguments.epochs,
+    history = model.fit(icons, labels, batch_size=arguments.batch_size, epochs=arguments.epochs,
                         callbacks=[stop_when_learned, save_curves, stop_on_nan]).history
     model.save(output / "model.keras")
 
     # 5. Measure it once more, on the icons that it has learned from. This says that it knows them.
     #    What it makes of any other icon, nobody has measured: with 4.8 million weights, it could
     #    have learned eighty icons by heart.
-    scores = model.evaluate(training, verbose=0, return_dict=True)
+    scores = model.evaluate(icons, labels, verbose=0, return_dict=True)
     print(f"training accuracy: {scores['accuracy']:.4f}")
     if scores["accuracy"] <= STOP_AT:
         print(f"It is not above {STOP_AT:.1%} yet: train for more --epochs.")
@@ -138,45 +146,6 @@ def main(arguments):
 # The lesson ends here. What follows are tools, the same in every lesson that needs them.
 
 
-class InMemory(tf.keras.utils.PyDataset):
-    """The batches of an ImageDataGenerator's flow, but every file is read only once.
-
-    A PyDataset is a source of batches: `fit` asks it for its length, and for batch 0, 1, 2, ...
-    This one scales pixels. How to change pictures, such as rotation_range, is lesson 11's subject.
-    """
-
-    def __init__(self, flow):
-        super().__init__(workers=2, max_queue_size=3)  # threads that prepare the next batches
-        if len(np.unique(flow.labels)) < flow.num_classes:
-            sys.exit(f"{flow.directory} needs a folder with pictures for each of the classes "
-                     f"{', '.join(flow.class_indices)}.")
-        self.flow = flow
-        self.labels = np.float32(flow.labels)
-        self.pictures = np.empty((flow.n, *flow.image_shape), np.uint8)
-        size = flow.target_size[::-1]  # Pillow has the width first
-        progress = tf.keras.utils.Progbar(flow.n, unit_name="picture")
-        with ThreadPoolExecutor() as pool:
-            for row, picture in enumerate(pool.map(load_picture, flow.filepaths)):
-                self.pictures[row] = picture.resize(size, Image.Resampling.NEAREST)
-                progress.add(1)
-        self.on_epoch_end()
-
-    def on_epoch_end(self):
-        """Draw another order."""
-        self.order = np.arange(self.flow.n)
-        if self.flow.shuffle:
-            np.random.shuffle(self.order)
-
-    def __len__(self):
-        return len(self.flow)  # batches
-
-    def __getitem__(self, number):
-        size = self.flow.batch_size
-        rows = self.order[number * size:(number + 1) * size]
-        pictures = self.flow.image_data_generator.standardize(np.float32(self.pictures[rows]))
-        return pictures, self.labels[rows]
-
-
 def load_picture(file):
     """Return a picture in RGB, upright, and on white if it is transparent."""
     try:
@@ -184,7 +153,7 @@ def load_picture(file):
         picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
-            picture = picture.point(lambda value: value / 257).convert("L")
+            picture = picture.convert("I").point(lambda value: value / 257).convert("L")
         if picture.has_transparency_data:
             paper = Image.new("RGBA", picture.size, "white")
             picture = Image.alpha_composite(paper, picture.convert("RGBA"))
@@ -224,12 +193,11 @@ def draw_batch(pictures, labels, classes, file):
     figure.savefig(file)
 
 
-def draw_curves(histories, file, monitor="val_accuracy"):
+def draw_curves(histories, file, monitor="val_accuracy", find_best=np.argmax):
     """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
-    A star marks the epoch that is saved: the highest "val_accuracy", or the lowest "val_loss".
+    A star marks the epoch that is saved, by default that of the highest validation accuracy.
     """
-    find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
         for name, history in histories.items():

@@ -29,7 +29,6 @@ from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can also compute with JAX or PyTorch
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides most of TensorFlow's log
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # use fast convolutions
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -97,8 +96,7 @@ def main(arguments):
     print(f"weight  {slope:7.3f}   {weight:7.3f}")
     print(f"bias    {intercept:7.3f}   {bias:7.3f}")
     print(f"x = {QUESTION:g}  {truth:7.3f}   {prediction:7.3f}")
-    print(f"Why not exactly {truth:g}? Each step removes only a part of the error. More epochs "
-          "leave less of it.")
+    print(f"Why not exactly {truth:g}? Each epoch removes only a part of the remaining error.")
     draw_result(losses, y, weight, bias, output / "loss_and_line.png")
     print(f"prediction: {prediction:.4f}")
     print(f"The results are in {output}.")
@@ -133,8 +131,7 @@ def parse_arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slope", type=float, default=2.0, help="the a of y = a x + b (2)")
     parser.add_argument("--intercept", type=float, default=-1.0, help="the b of y = a x + b (-1)")
-    parser.add_argument("--learning-rate", type=float, default=0.01,
-                        help="how far a step goes (0.01)")
+    parser.add_argument("--learning-rate", type=float, default=0.01, help="size of a step (0.01)")
     parser.add_argument("--epochs", type=int, default=500, help="passes over the points (500)")
     parser.add_argument("--seed", type=int, default=1, help="random seed (1)")
     parser.add_argument("--output-dir", type=Path, help="folder for the results (%(default)s)",

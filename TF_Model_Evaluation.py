@@ -106,7 +106,7 @@ def main(arguments):
 
     # 3. Read the curves, and choose the network with the lower validation loss. (Training loss is
     #    measured with dropout on, so the regularised network's looks too high.)
-    draw_curves(histories, output / "model_evaluation1.png", monitor="val_loss")
+    draw_curves(histories, output / "model_evaluation1.png", "val_loss", np.argmin)
     lowest = {}
     for name, history in histories.items():
         print(f"{name}: {judge_curves(history)}")
@@ -234,7 +234,7 @@ def compare_runs(files, folder):
         histories[str(file.parent)] = history
         print(f"{file}: {judge_curves(history)}")
     folder.mkdir(parents=True, exist_ok=True)
-    draw_curves(histories, folder / "histories.png", monitor="val_loss")
+    draw_curves(histories, folder / "histories.png", "val_loss", np.argmin)
     print(f"The curves are in {folder / 'histories.png'}.")
     plt.show()
 
@@ -251,9 +251,6 @@ def load_mnist(dataset, data_dir):
     try:
         if data_dir is None:
             return dataset.load_data()
-        if dataset.__name__.endswith(".mnist") and (data_dir / "mnist.npz").exists():
-            arrays = np.load(data_dir / "mnist.npz")  # Keras's own file of the digits
-            return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
         parts = []
         for name in ["train", "t10k"]:
             pictures = gzip.decompress((data_dir / f"{name}-images-idx3-ubyte.gz").read_bytes())
@@ -268,12 +265,11 @@ def load_mnist(dataset, data_dir):
                  "with --data-dir.")
 
 
-def draw_curves(histories, file, monitor="val_accuracy"):
+def draw_curves(histories, file, monitor="val_accuracy", find_best=np.argmax):
     """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
-    A star marks the epoch that is saved: the highest "val_accuracy", or the lowest "val_loss".
+    A star marks the epoch that is saved, by default that of the highest validation accuracy.
     """
-    find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
         for name, history in histories.items():
@@ -337,8 +333,7 @@ def draw_mistakes(pictures, labels, probabilities, classes, file):
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--history", type=Path, nargs="+", metavar="FILE",
-                        help="only draw and judge these history.csv files")
+    parser.add_argument("--history", type=Path, nargs="+", metavar="FILE", help="only draw these")
     parser.add_argument("--epochs", type=int, default=30, help="passes over the pictures (30)")
     parser.add_argument("--batch-size", type=int, default=256, help="pictures in each step (256)")
     parser.add_argument("--seed", type=int, default=1, help="random seed (1)")

@@ -172,9 +172,6 @@ def load_mnist(dataset, data_dir):
     try:
         if data_dir is None:
             return dataset.load_data()
-        if dataset.__name__.endswith(".mnist") and (data_dir / "mnist.npz").exists():
-            arrays = np.load(data_dir / "mnist.npz")  # Keras's own file of the digits
-            return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
         parts = []
         for name in ["train", "t10k"]:
             pictures = gzip.decompress((data_dir / f"{name}-images-idx3-ubyte.gz").read_bytes())
@@ -199,12 +196,11 @@ def draw_batch(pictures, labels, classes, file):
     figure.savefig(file)
 
 
-def draw_curves(histories, file, monitor="val_accuracy"):
+def draw_curves(histories, file, monitor="val_accuracy", find_best=np.argmax):
     """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
-    A star marks the epoch that is saved: the highest "val_accuracy", or the lowest "val_loss".
+    A star marks the epoch that is saved, by default that of the highest validation accuracy.
     """
-    find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
         for name, history in histories.items():

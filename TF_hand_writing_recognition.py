@@ -116,12 +116,8 @@ def main(arguments):
 
     # 3. Train a network with a convolution, which can do more: until 99.8%. It is the one to keep.
     convolutional = build_convolutional_model()
-    convolutional.compile(
-        loss="sparse_categorical_crossentropy",
-        optimizer="adam",
-        metrics=["accuracy"],
-        steps_per_execution=20,
-    )
+    convolutional.compile(loss="sparse_categorical_crossentropy", optimizer="adam",
+                          metrics=["accuracy"], steps_per_execution=20)
     convolutional.summary()
     stop_at_998 = StopAtAccuracy(0.998)
     save_curves = tf.keras.callbacks.CSVLogger(output / "history.csv")
@@ -207,41 +203,27 @@ def center_digit(ink):
 
 
 def predict(files, folder):
-    """Print the digit on each photograph, and draw what the network sees of the first five."""
+    """Print the digit on each photograph, and draw what the network sees: 28x28 pixels."""
     if not (folder / "model.keras").exists():
         sys.exit(f"There is no network in {folder} yet: train first.")
     model = tf.keras.models.load_model(folder / "model.keras")
-    seen = []
+    digits = []
     for file in files:
         try:
             digit = load_digit(file)
         except OSError as error:
             print(error)
             continue
+        digits.append(digit)
         scaled = digit[np.newaxis, ..., np.newaxis] * np.float32(RESCALE)  # a batch of one digit
         probabilities = model.predict(scaled, verbose=0)[0]
-        answer = f"{CLASSES[np.argmax(probabilities)]} ({np.max(probabilities):.1%})"
-        print(f"{file}: {answer}")
-        seen.append((file, digit, answer))
-    if seen:
-        draw_prediction(seen[:5], folder / "prediction.png")
-        print(f"What the network sees is in {folder / 'prediction.png'}.")
-    if len(seen) < len(files):
+        print(f"{file}: {CLASSES[np.argmax(probabilities)]} ({np.max(probabilities):.1%})")
+    if digits:
+        large = np.hstack(digits).repeat(8, axis=0).repeat(8, axis=1)
+        plt.imsave(folder / "prediction.png", large, cmap="gray", vmin=0, vmax=255)
+        print(f"What the network sees of them is in {folder / 'prediction.png'}.")
+    if len(digits) < len(files):
         sys.exit(1)
-
-
-def draw_prediction(seen, file):
-    """Draw up to five photographs, and below each what the network sees of it: 28x28 pixels.
-
-    seen: a list of (photograph's file, digit [28, 28], answer).
-    """
-    figure, axes = plt.subplots(2, 5, figsize=(10, 4.5), layout="constrained")
-    plt.setp(axes, frame_on=False, xticks=[], yticks=[])
-    for column, (photograph, digit, answer) in enumerate(seen):
-        axes[0, column].imshow(load_picture(photograph))
-        axes[1, column].imshow(digit, cmap="gray")
-        axes[1, column].set_title(answer)
-    figure.savefig(file)
 
 
 # The lesson ends here. What follows are tools, the same in every lesson that needs them.
@@ -256,9 +238,6 @@ def load_mnist(dataset, data_dir):
     try:
         if data_dir is None:
             return dataset.load_data()
-        if dataset.__name__.endswith(".mnist") and (data_dir / "mnist.npz").exists():
-            arrays = np.load(data_dir / "mnist.npz")  # Keras's own file of the digits
-            return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
         parts = []
         for name in ["train", "t10k"]:
             pictures = gzip.decompress((data_dir / f"{name}-images-idx3-ubyte.gz").read_bytes())
@@ -280,7 +259,7 @@ def load_picture(file):
         picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
-            picture = picture.point(lambda value: value / 257).convert("L")
+            picture = picture.convert("I").point(lambda value: value / 257).convert("L")
         if picture.has_transparency_data:
             paper = Image.new("RGBA", picture.size, "white")
             picture = Image.alpha_composite(paper, picture.convert("RGBA"))
@@ -300,12 +279,11 @@ def draw_batch(pictures, labels, classes, file):
     figure.savefig(file)
 
 
-def draw_curves(histories, file, monitor="val_accuracy"):
+def draw_curves(histories, file, monitor="val_accuracy", find_best=np.argmax):
     """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
-    A star marks the epoch that is saved: the highest "val_accuracy", or the lowest "val_loss".
+    A star marks the epoch that is saved, by default that of the highest validation accuracy.
     """
-    find_best = {"val_accuracy": np.argmax, "val_loss": np.argmin}[monitor]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
         for name, history in histories.items():

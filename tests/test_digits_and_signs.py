@@ -107,13 +107,6 @@ def test_a_broken_file_does_not_end_the_work(script, trained, run, tmp_path):
     assert (process.outputs / "prediction.png").exists()
 
 
-def test_the_photograph_is_drawn_above_what_the_network_sees(trained, run, tmp_path):
-    draw_page().save(tmp_path / "one.png")
-    process = run(DIGITS, "--predict", tmp_path / "one.png", folder=trained(DIGITS).folder)
-    answer = process.out.splitlines()[0].split(": ")[1]
-    assert process.code == 0 and answer in process.texts, process.out + process.err
-
-
 # Tables
 
 
@@ -169,13 +162,6 @@ def test_the_tables_are_found_as_kaggle_lays_them(load, tmp_path):
         pass
     found = load(SIGNS).find_file(tmp_path, "sign_mnist_test.csv")
     assert found == tmp_path / "sign_mnist_test" / "sign_mnist_test.csv"
-
-
-@pytest.mark.parametrize("count, words", [(0, "only 0"), (9, "only 9")])
-def test_missing_or_few_rows(count, words, run, tmp_path):
-    for name in ["sign_mnist_train.csv", "sign_mnist_test.csv"]:
-        write_table(tmp_path, "label,pixel1", [GOOD] * count, name)
-    assert_one_sentence(run(SIGNS, "--data-dir", tmp_path), words)
 
 
 def test_a_missing_table(run, tmp_path):

@@ -404,7 +404,7 @@ def test_a_second_run_that_is_stopped_says_what_it_has_replaced(script, data, tr
         process = run(script, *arguments, folder=folder)
     curves = model.with_name("history.csv")
     place = model.parent.relative_to(folder)
-    words = f"Stopped. If an epoch has ended, the best one is saved in {place}."
+    words = f"Stopped. The best epoch, if any, is in {place}."
     assert_one_sentence(process, words)
     assert model.read_bytes() == earlier and not curves.read_text()  # no epoch of this run
     stop_in_epoch(2, monkeypatch, "ModelCheckpoint")

@@ -132,10 +132,8 @@ def add_transparent_pictures(pile):
     pixels = hide_left_half(pile.draw(), white=(1, 2, 3))
     pile.add("clear color.png", Image.fromarray(pixels), hide_left_half(pixels),
              transparency=(1, 2, 3))
-    for name, factor, number_type in [("clear.png", 1, np.uint8), ("clear 16.png", 257, np.uint16)]:
-        pixels = hide_left_half(pile.draw(grey=True) | 1, white=0)
-        pile.add(name, Image.fromarray(pixels[..., 0].astype(number_type) * factor),
-                 hide_left_half(pixels), transparency=0)
+    pixels = hide_left_half(pile.draw(grey=True) | 1, white=0)
+    pile.add("clear.png", Image.fromarray(pixels[..., 0]), hide_left_half(pixels), transparency=0)
     for name, transparency in [("clear gif.gif", 0), ("clear palette.png", 0),
                                ("palette with alpha.png", bytes([0, 255]))]:
         picture = Image.new("P", (96, 64), 1)
@@ -370,8 +368,7 @@ def test_linked_folders_are_followed_and_circles_end(run, tmp_path):
               ["ants", "bees", "wasps"]}
     assert counts == {"ants": 5, "bees": 8, "wasps": 3} and len(results) == 16
     assert not any(file.is_symlink() for file in results.values())
-    for name in ["ants/circle: same folder", "bees/to ants: same folder", "nowhere.png: no picture",
-                 "wasps 0.png: exact copy"]:
+    for name in ["nowhere.png: no picture", "wasps 0.png: exact copy"]:
         assert name in process.out
 
 

@@ -451,8 +451,8 @@ def test_curves_are_dashed_solid_and_starred(load, tmp_path):
 
 def test_the_star_follows_what_is_monitored(load, tmp_path):
     history = {**HISTORY, "val_loss": [0.6, 0.7, 0.9]}
-    for monitor, epoch in [("val_accuracy", 2), ("val_loss", 1)]:
-        load(AUGMENTED).draw_curves({"": history}, tmp_path / "curves.png", monitor=monitor)
+    for monitor, epoch in [([], 2), (["val_loss", np.argmin], 1)]:
+        load(AUGMENTED).draw_curves({"": history}, tmp_path / "curves.png", *monitor)
         assert plt.gcf().axes[0].lines[-1].get_markevery() == [epoch - 1]
 
 

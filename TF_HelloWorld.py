@@ -52,7 +52,7 @@ def main(arguments):
     output = arguments.output_dir
     output.mkdir(parents=True, exist_ok=True)
     tf.keras.utils.set_random_seed(arguments.seed)
-    tf.keras.mixed_precision.set_global_policy("float32")  # every digit counts here
+    tf.keras.mixed_precision.set_global_policy("float32")  # numbers of 32 bits: every digit counts
 
     # 1. Make six examples of the rule. The network gets x and y. It never sees slope and intercept.
     slope = arguments.slope
@@ -86,7 +86,7 @@ def main(arguments):
     model.save(output / "model.keras")
 
     # 4. Compare. The weight should now be close to the slope, and the bias to the intercept.
-    kernel, biases = model.get_weights()  # [1, 1] and [1]: arrays, as for any number of neurons
+    kernel, biases = model.get_weights()  # the weights [1, 1], and the biases [1]
     weight = float(kernel[0, 0])
     bias = float(biases[0])
     answers = model.predict(np.array([[QUESTION]]), verbose=0)  # [1, 1]: one answer

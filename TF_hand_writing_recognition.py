@@ -51,7 +51,7 @@ class StopAtAccuracy(tf.keras.callbacks.Callback):
     """Stops the training after the first epoch whose training accuracy is above a threshold."""
 
     def __init__(self, threshold):
-        super().__init__()
+        super().__init__()  # Keras prepares its part
         self.threshold = threshold
 
     def on_epoch_end(self, epoch, logs=None):
@@ -144,11 +144,38 @@ def load_digit(file):
     """Return a photographed digit as MNIST has them, 0 to 255 [28, 28]: white on black."""
     page = load_picture(file).convert("L")
     page = ImageOps.contain(page, (PAGE, PAGE)).filter(ImageFilter.GaussianBlur(1))  # less noise
-    ink = find_ink(np.float32(page))
+    ink = find_ink(np.float32(page))  # what is darker than the paper around it
     if ink.max() < 0.25:
         raise OSError(f"{file} is an empty page. Write a digit on it, with a dark pen.")
-    ink = keep_digit(ink, file)
-    return center_digit(ink)
+    ink = keep_digit(ink, file)  # without specks, squares and the desk
+    return center_digit(ink)  # at most 20 pixels high and wide, in the middle of 28x28
+
+
+def predict(files, folder):
+    """Print the digit on each photograph, and draw what the network sees: 28x28 pixels."""
+    if not (folder / "model.keras").exists():
+        sys.exit(f"There is no network in {folder} yet: train first.")
+    model = tf.keras.models.load_model(folder / "model.keras")
+    digits = []
+    for file in files:
+        try:
+            digit = load_digit(file)
+        except OSError as error:
+            print(error)
+            continue
+        digits.append(digit)
+        scaled = digit[np.newaxis, ..., np.newaxis] * np.float32(RESCALE)  # a batch of one digit
+        probabilities = model.predict(scaled, verbose=0)[0]
+        print(f"{file}: {CLASSES[np.argmax(probabilities)]} ({np.max(probabilities):.1%})")
+    if digits:
+        large = np.hstack(digits).repeat(8, axis=0).repeat(8, axis=1)
+        plt.imsave(folder / "prediction.png", large, cmap="gray", vmin=0, vmax=255)
+        print(f"What the network sees of them is in {folder / 'prediction.png'}.")
+    if len(digits) < len(files):
+        sys.exit(1)
+
+
+# The lesson ends here. What follows are tools, the same in every lesson that needs them.
 
 
 def find_ink(page):
@@ -200,33 +227,6 @@ def center_digit(ink):
     pixels = np.roll(pixels, round(13.5 - middle_row), axis=0)
     pixels = np.roll(pixels, round(13.5 - middle_column), axis=1)
     return 255 * pixels / pixels.max()
-
-
-def predict(files, folder):
-    """Print the digit on each photograph, and draw what the network sees: 28x28 pixels."""
-    if not (folder / "model.keras").exists():
-        sys.exit(f"There is no network in {folder} yet: train first.")
-    model = tf.keras.models.load_model(folder / "model.keras")
-    digits = []
-    for file in files:
-        try:
-            digit = load_digit(file)
-        except OSError as error:
-            print(error)
-            continue
-        digits.append(digit)
-        scaled = digit[np.newaxis, ..., np.newaxis] * np.float32(RESCALE)  # a batch of one digit
-        probabilities = model.predict(scaled, verbose=0)[0]
-        print(f"{file}: {CLASSES[np.argmax(probabilities)]} ({np.max(probabilities):.1%})")
-    if digits:
-        large = np.hstack(digits).repeat(8, axis=0).repeat(8, axis=1)
-        plt.imsave(folder / "prediction.png", large, cmap="gray", vmin=0, vmax=255)
-        print(f"What the network sees of them is in {folder / 'prediction.png'}.")
-    if len(digits) < len(files):
-        sys.exit(1)
-
-
-# The lesson ends here. What follows are tools, the same in every lesson that needs them.
 
 
 def load_mnist(dataset, data_dir):

@@ -26,8 +26,11 @@ PETS = "TF_Dogs_Cats.py"
 AUGMENTED = "TF_Human_horse_Augmentation.py"
 TRANSFER = "TF_Dogs_Cats_Transfer_Learning.py"
 HANDS = "TF_RockPaperScissors.py"
+JUDGE = "TF_Model_Evaluation.py"
+SAVING = "TF_Saving_Loading_Model.py"
 BLOCKS = [  # words of every block of Python that is part of no script, and is run below
     "the usual call",
+    "look into an .h5 file",
     "was 1e-3",
     "a matrix for your own test folder",
     "pictures of each class",
@@ -78,7 +81,7 @@ def find_paragraphs():
 
 def test_notes_are_short():
     assert count_words(NOTES.split("## 1. ")[0]) <= 1100
-    assert len(LESSONS) == 15 and sum(map(count_words, LESSONS)) <= 10_110
+    assert len(LESSONS) == 15 and sum(map(count_words, LESSONS)) <= 10_130
     longest = max(find_paragraphs(), key=count_words)
     assert count_words(longest) <= 150, longest
 
@@ -150,7 +153,7 @@ def test_the_program_of_your_own_with_a_network_of_lesson_8(network, run, capsys
     program = program.replace("model.predict(pictures,", "model.predict(pictures / 255,")
     (classes,) = re.findall(r"`(classes = \[.*?\])`", NOTES)
     program = re.sub(r"with open.*\n.*\n", f"{classes}\n", program)
-    (both,) = re.findall(r"`(scores = np\.array.*?)` below", NOTES)
+    (both,) = re.findall(r"`(scores = np\.array.*?)` before", NOTES)
     program = program.replace("print(", f"{both}\nprint(")
     exec(program, {})
     answer, probability = capsys.readouterr().out.split()
@@ -178,16 +181,29 @@ def test_which_part_decided_and_a_program_without_keras(network):
 def test_the_matrix_for_a_test_folder(network, trained, drawn, load, monkeypatch, capsys):
     folder = network(TRANSFER)
     (folder / "test").symlink_to(drawn / "cats_and_dogs_filtered" / "validation")
-    monkeypatch.setitem(sys.modules, Path(TRANSFER).stem, load(TRANSFER))
+    for script in [TRANSFER, JUDGE]:
+        monkeypatch.setitem(sys.modules, Path(script).stem, load(script))
     monkeypatch.setattr(load(TRANSFER), "IMAGE_SIZE", (100, 100))
     variables = {}
     exec(find_block("a matrix for your own test folder"), variables)
     printed = capsys.readouterr().out
     accuracy = numbers_of(trained(TRANSFER))["best_validation_accuracy"]
-    assert f"accuracy {accuracy:.3f}" in printed
+    assert f"accuracy {accuracy:.3f}, with 95% confidence " in printed
+    assert variables["low"] <= accuracy <= variables["high"]
     recalls = re.findall(r"^(\w+): recall ([\d.]+), taken for", printed, re.MULTILINE)
     assert [name for name, _ in recalls] == ["cats", "dogs"]
     assert np.mean([float(recall) for _, recall in recalls]) == pytest.approx(accuracy, abs=1e-3)
+
+
+def test_a_look_into_an_h5_file(load, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "outputs" / Path(SAVING).stem
+    folder.mkdir(parents=True)
+    load(SAVING).build_model().save(folder / "model.h5")
+    monkeypatch.chdir(tmp_path)
+    exec(find_block("look into an .h5 file"), {})
+    printed = capsys.readouterr().out
+    assert '"class_name": "Sequential"' in printed
+    assert 'hidden/kernel <HDF5 dataset "kernel": shape (1, 8)' in printed
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")

@@ -22,6 +22,7 @@ with h5py.File(sys.argv[1], "w"):
 def test_saved_models_are_the_same_in_every_format(run):
     process = run(SAVING)
     assert process.code == 0 and process.out.count("largest difference 0\n") == 5, process.err
+    assert "Warning" not in process.err and (process.outputs / "loss.png").exists()
     assert "\nlargest difference: 0.0000\n" in process.out
     old = tf.keras.models.load_model(process.outputs / "model.h5").optimizer.variables
     new = tf.keras.models.load_model(process.outputs / "model.keras").optimizer.variables
@@ -33,7 +34,6 @@ def test_saved_models_are_the_same_in_every_format(run):
 
 
 def test_resuming_needs_an_epoch_before_and_one_after(run):
-    assert run(SAVING, "--epochs", 2).code == 0
     process = run(SAVING, "--epochs", 1)
     assert process.code == 2 and "--epochs must be at least 2" in process.err
 

@@ -59,7 +59,7 @@ def main(arguments):
     print(f"{file} is an array {original.shape}.")
 
     # 2. Apply each filter. `convolve_by_definition` says what that means, in four loops; `convolve`
-    #    gives the same numbers much faster, and a corner of the picture is the proof. The weight of
+    #    gives the same numbers much faster, and a corner of the picture is the proof. The factor of
     #    a filter keeps the brightness. A screen shows nothing darker than black or brighter than
     #    white, so what is below 0 or above 255 is clipped.
     corner = original[:21, :21]
@@ -71,10 +71,10 @@ def main(arguments):
     pictures = {"original": original}
     for name, rows in filters.items():
         kernel = np.array(rows, dtype=float)
-        weight = find_weight(kernel)
-        result = convolve(original, kernel) * weight
+        factor = find_factor(kernel)
+        result = convolve(original, kernel) * factor
         pictures[name] = result.clip(0, 255)
-        print(f"{name:23} sum {kernel.sum():2g}, weight {weight:.3f}: "
+        print(f"{name:23} sum {kernel.sum():2g}, factor {factor:.3f}: "
               f"values of {result.min():5.0f} to {result.max():4.0f} before clipping")
     draw_pictures(pictures, "A picture, and what filters make of it", output / "filters.png")
 
@@ -115,7 +115,7 @@ def convolve(pixels, kernel):
     return result
 
 
-def find_weight(kernel):
+def find_factor(kernel):
     """Return the factor that makes a filter sum to 1, which keeps the brightness of a picture.
 
     It is 1 if the filter sums to 1 already, or to 0: then it shows only changes.

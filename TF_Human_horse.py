@@ -154,8 +154,8 @@ def main(arguments):
     draw_curves({"horses or humans": history}, output / "curves.png")
 
     # 6. Look at the mistakes of the saved network: what do these pictures have in common? Here
-    #    nearly all are horses on a white background. The horses of the training pictures stand in
-    #    landscapes, so the background may be what it has learned.
+    #    nearly all are horses on white. In training, horses and humans stand in landscapes: a white
+    #    background is new to the network, and its answer is mostly "human".
     best = tf.keras.models.load_model(output / "model.keras")
     pictures = validation.pictures * np.float32(RESCALE)
     human = best.predict(pictures, verbose=0)  # [256, 1]

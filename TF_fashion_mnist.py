@@ -149,7 +149,7 @@ def draw_layers(model, pictures, file):
     best = 0  # a picture has only one channel
     for number, title in enumerate(titles):
         if number > 0:
-            layer = model.layers[number - 1]
+            layer = model.layers[number - 1]  # the Input is no layer in this list
             maps = np.float32(layer(maps))  # what leaves a layer goes into the next one
         if "convolution" in title:
             best = np.argmax(maps.std(axis=(0, 1, 2)))

@@ -12,9 +12,9 @@ mistakes; and to prepare a photograph as the training pictures were prepared.
 
 An experiment: give the dense network 32 instead of 512 neurons. Does it still reach 99%?
 
-Expect the dense network to be right about 98 of 100 new digits, and the convolutional one nearly
-99, after one to three minutes on a two-core CPU. The first run downloads 11 MB. MNIST: Yann LeCun
-and Corinna Cortes, CC BY-SA 3.0.
+Expect both networks to be right about 98 of 100 new digits, the convolutional one a little more
+often, after one to three minutes on a two-core CPU. The first run downloads 11 MB. MNIST: Yann
+LeCun and Corinna Cortes, CC BY-SA 3.0.
 
 In a notebook (Jupyter, Colab), write %pip for python -m pip, and %run for python.
 """

@@ -72,7 +72,7 @@ def test_pooling_by_loops_by_numpy_and_by_tensorflow_agree(shape, load):
     ([[0, 1, 0], [1, -4, 1], [0, 1, 0]], 1),
 ])
 def test_a_filter_is_normalised_when_it_does_not_sum_to_0_or_1(kernel, weight, load):
-    assert load(FILTERS).find_weight(np.array(kernel)) == pytest.approx(weight)
+    assert load(FILTERS).find_factor(np.array(kernel)) == pytest.approx(weight)
 
 
 def test_a_filter_of_ones_own_and_a_picture_of_ones_own(run, drawn):

@@ -239,7 +239,7 @@ def table(rows):
         ]
         lines.append(f"| {' | '.join(cells)} |")
     machines = sorted({row["machine"] for row in rows if row["machine"]})
-    return "\n".join(lines) + f"\n\nMachine: {'; '.join(machines)}."
+    return "\n".join(lines) + f"\n\nMachines: {'; '.join(machines)}."
 
 
 def render(readme, rows):

@@ -21,9 +21,8 @@ and photos/maple. For an iPhone's HEIC files, run python -m pip install pillow-h
 An experiment: run the first command again, and it finds nothing to do. Run it with --seed 2, and it
 refuses: some of the pictures that are there for training would now be for testing.
 
-Expect the download of 825 MB, and then about two minutes on a two-core CPU (300 of the photographs
-took a second). Archive, originals and copies take 2.5 GB on the disk. The originals stay as they
-are. They are part of the Asirra dataset (Microsoft Research, Petfinder.com).
+Expect the download of 825 MB, and about two minutes. Archive, originals and copies take 2.5 GB. The
+photographs are part of the Asirra dataset (Microsoft Research, Petfinder.com).
 
 In a notebook (Jupyter, Colab), write %pip for python -m pip, and %run for python.
 """
@@ -163,13 +162,16 @@ def is_system_path(path):
 def find_files(data):
     """Return all files in `data` and in its folders, in the same order on every machine."""
     found = []
+    visited = set()
     for folder, subfolders, names in os.walk(data, followlinks=True):
         folder = Path(folder)
         path = folder.relative_to(data)
-        if path.parts and folder.is_symlink() and folder.resolve().is_relative_to(data.resolve()):
-            subfolders.clear()  # a link back into the pile: its files are found anyway
-            continue
         class_name = normalize("NFC", path.parts[0]) if path.parts else "(none)"
+        if folder.resolve() in visited:  # a link leads here; some lead round in a circle
+            found.append(Found(folder, class_name, "left out", "same folder as another"))
+            subfolders.clear()  # os.walk enters those that are in this list
+            continue
+        visited.add(folder.resolve())
         subfolders.sort()
         for name in sorted(names):
             entry = Found(folder / name, class_name)
@@ -234,9 +236,10 @@ def check_file(entry):
 
 def find_reason(picture):
     """Return why a picture must be converted, or "" if every program shows what you see."""
-    orientation = 1
-    with contextlib.suppress(Exception):  # a damaged header
+    try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow raises many kinds
+        return "damaged header"
     if orientation != 1:  # the number says how the camera was held: 1 is upright
         return "turned upright"
     if picture.mode.startswith("I"):
@@ -258,9 +261,8 @@ def convert(picture):
     if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
         picture = picture.convert("I").point(lambda value: value / 257).convert("L")
     if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
         paper = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(paper, picture)
+        picture = Image.alpha_composite(paper, picture.convert("RGBA"))
     return picture.convert("RGB")
 
 

@@ -12,7 +12,7 @@ see what is missing when there are no validation pictures.
 
 Then set STOP_AT to 0.9: after which epoch does the training stop?
 
-Expect it to stop after three to seven epochs, within half a minute on a two-core CPU. The first run
+Expect it to stop after three to six epochs, within half a minute on a two-core CPU. The first run
 downloads 3 MB. The icons were drawn by Laurence Moroney.
 
 ImageDataGenerator is the course's way, which Keras keeps for older programs. Today's way is in
@@ -96,8 +96,7 @@ def main(arguments):
     #    none is left to measure what the network makes of icons that it has not seen.
     folder = arguments.data_dir or download(URL)
     generator = ImageDataGenerator(rescale=RESCALE)
-    flow = generator.flow_from_directory(
-        folder, target_size=IMAGE_SIZE, classes=CLASSES, class_mode="binary")
+    flow = generator.flow_from_directory(folder, classes=CLASSES, class_mode="binary")
     labels = flow.labels
     if len(np.unique(labels)) < len(CLASSES):
         sys.exit(f"{folder} needs pictures in both of the folders {' and '.join(CLASSES)}.")
@@ -132,8 +131,8 @@ def main(arguments):
     model.save(output / "model.keras")
 
     # 5. Measure it once more, on the icons that it has learned from. This says that it knows them.
-    #    What it makes of any other icon, nobody has measured: with 4.8 million weights, it could
-    #    have learned eighty icons by heart.
+    #    What it makes of any other icon, it does not say: with 4.8 million weights, it could have
+    #    learned eighty icons by heart.
     scores = model.evaluate(icons, labels, verbose=0, return_dict=True)
     print(f"training accuracy: {scores['accuracy']:.4f}")
     if scores["accuracy"] <= STOP_AT:
@@ -196,7 +195,7 @@ def draw_batch(pictures, labels, classes, file):
 def draw_curves(histories, file, monitor="val_accuracy", find_best=np.argmax):
     """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
-    A star marks the epoch that is saved, by default that of the highest validation accuracy.
+    A star marks the saved epoch, where `find_best` finds the best value of `monitor`.
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):

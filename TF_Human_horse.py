@@ -17,8 +17,7 @@ change the layers in `build_model`, or the learning rate in step 3, and see what
 curves.
 
 Expect training accuracy to reach 1, and validation accuracy to stay between .80 and .86, after two
-to five minutes on a two-core CPU. The first run downloads 161 MB. The pictures were rendered by
-Laurence Moroney.
+to five minutes on a two-core CPU. The first run downloads 161 MB, rendered by Laurence Moroney.
 
 ImageDataGenerator is the course's way, which Keras keeps for older programs. For today's way, and
 for classes of your own, see lesson 12, TF_Dogs_Cats_Transfer_Learning.py.
@@ -277,7 +276,7 @@ def draw_batch(pictures, labels, classes, file):
 def draw_curves(histories, file, monitor="val_accuracy", find_best=np.argmax):
     """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
-    A star marks the epoch that is saved, by default that of the highest validation accuracy.
+    A star marks the saved epoch, where `find_best` finds the best value of `monitor`.
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):

@@ -23,8 +23,7 @@ Augmentation helps if it makes the training pictures more like new ones. Here it
 the training pictures have landscapes in the background, the validation pictures plain white, and no
 rotation takes a landscape away.
 
-It takes two to five minutes on a two-core CPU. The first run downloads 161 MB of pictures, which
-Laurence Moroney has rendered.
+Two to five minutes on a two-core CPU. The first run downloads 161 MB, rendered by Laurence Moroney.
 
 Then change a single setting in step 1, such as rotation_range, look, and train into a folder of its
 own (--output-dir), with two seeds. Or take the course's optimizer in step 4, RMSprop(1e-3): then
@@ -321,7 +320,7 @@ def predict(files, folder):
 def draw_curves(histories, file, monitor="val_accuracy", find_best=np.argmax):
     """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
-    A star marks the epoch that is saved, by default that of the highest validation accuracy.
+    A star marks the saved epoch, where `find_best` finds the best value of `monitor`.
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):

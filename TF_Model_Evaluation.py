@@ -268,7 +268,7 @@ def load_mnist(dataset, data_dir):
 def draw_curves(histories, file, monitor="val_accuracy", find_best=np.argmax):
     """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
-    A star marks the epoch that is saved, by default that of the highest validation accuracy.
+    A star marks the saved epoch, where `find_best` finds the best value of `monitor`.
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):
@@ -333,7 +333,7 @@ def draw_mistakes(pictures, labels, probabilities, classes, file):
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--history", type=Path, nargs="+", metavar="FILE", help="only draw these")
+    parser.add_argument("--history", type=Path, nargs="+", metavar="CSV", help="only judge these")
     parser.add_argument("--epochs", type=int, default=30, help="passes over the pictures (30)")
     parser.add_argument("--batch-size", type=int, default=256, help="pictures in each step (256)")
     parser.add_argument("--seed", type=int, default=1, help="random seed (1)")

@@ -13,8 +13,8 @@ training; and to see in a confusion matrix which class is taken for which.
   python TF_RockPaperScissors.py --predict my_hand.jpg  # your own hand, on a white background
   python TF_RockPaperScissors.py --data-dir outputs/mushrooms --output-dir outputs/mushroom_shapes
 
-The last command is for your own classes, any number of them: `outputs/mushrooms` holds the folders
-training and testing, as lesson 10 makes them (or train and validation), each with a folder for
+The last command is for your own classes, any number of them: the folder holds training and testing,
+as lesson 10 makes them (or train and validation, or rps and rps-test-set), each with a folder for
 every class. An experiment: replace Adam(learning_rate) by Adam(1e-3) in step 3, train with
 --output-dir outputs/constant_rate, and compare the last epochs of the curves.
 
@@ -76,7 +76,7 @@ def build_model(class_count):
         layers.Dropout(0.5),  # zeroes a random half in each step: harder to learn by heart
         layers.Dense(512, activation="relu"),  # weighs what was found where
         # CHANGE 1, instead of Dense(1, activation="sigmoid"): an output for each class. Softmax
-        # divides e to each sum by their total: sums of 1, 0 and 3 become .11, .04 and .84.
+        # raises e to each sum, and divides by the total: 1, 0 and 3 become .11, .04 and .84.
         layers.Dense(class_count, activation="softmax", dtype="float32"),
     ])
 
@@ -180,7 +180,7 @@ def main(arguments):
 def draw_curves(histories, file, monitor="val_accuracy", find_best=np.argmax):
     """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
-    A star marks the epoch that is saved, by default that of the highest validation accuracy.
+    A star marks the saved epoch, where `find_best` finds the best value of `monitor`.
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):

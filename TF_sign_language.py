@@ -85,6 +85,8 @@ def main(arguments):
     order = np.random.permutation(len(labels))
     held_back = order[:len(order) // 10]
     rest = order[len(order) // 10:]
+    if len(held_back) == 0:
+        sys.exit(f"{folder} has only {len(labels)} training pictures: at least ten are needed.")
 
     # 3. Say how a training picture may be changed, at random, each time it is shown: more gently
     #    than in lesson 11, as signs differ by their angle, too. `flow` takes arrays where
@@ -249,7 +251,7 @@ def draw_batch(pictures, labels, classes, file):
 def draw_curves(histories, file, monitor="val_accuracy", find_best=np.argmax):
     """Draw accuracy and loss by epoch, for each {name: history}: training dashed.
 
-    A star marks the epoch that is saved, by default that of the highest validation accuracy.
+    A star marks the saved epoch, where `find_best` finds the best value of `monitor`.
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for axis, metric in zip(axes, ["accuracy", "loss"]):

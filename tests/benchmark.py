@@ -92,7 +92,7 @@ def train_as_it_is(script, arguments):
 
 
 def train_as_the_course_does(script, arguments):
-    """Train a lesson with the flow in the place of InMemory, in 32 bits."""
+    """Train a lesson with the flow in the place of InMemory, or of arrays, in 32 bits."""
     import tensorflow as tf
 
     tf.nn.conv2d(tf.zeros((1, 8, 8, 1)), tf.zeros((3, 3, 1, 1)), 1, "VALID")
@@ -141,7 +141,8 @@ def fit_the_flow_itself(lesson):
     fit = tf.keras.Model.fit
 
     def keep_flow(generator, *arguments, **settings):
-        flows.append(find_files(generator, *arguments, **settings))
+        size = lesson.IMAGE_SIZE
+        flows.append(find_files(generator, *arguments, target_size=size, **settings))
         return flows[0]
 
     def fit_flow(model, icons, labels, batch_size, **settings):

@@ -104,7 +104,8 @@ def test_a_broken_file_does_not_end_the_work(script, trained, run, tmp_path):
     process = run(script, "--predict", *files, folder=trained(script).folder)
     assert process.code == 1 and process.out.count("%)") == 2, process.out + process.err
     assert "broken.png cannot be" in process.out and "missing.png" in process.out
-    assert (process.outputs / "prediction.png").exists()
+    with Image.open(process.outputs / "prediction.png") as seen:
+        assert seen.size == (2 * 8 * 28, 8 * 28)  # two of 28x28, eight times as large
 
 
 # Tables
@@ -162,6 +163,13 @@ def test_the_tables_are_found_as_kaggle_lays_them(load, tmp_path):
         pass
     found = load(SIGNS).find_file(tmp_path, "sign_mnist_test.csv")
     assert found == tmp_path / "sign_mnist_test" / "sign_mnist_test.csv"
+
+
+@pytest.mark.parametrize("count, words", [(0, "only 0"), (9, "only 9")])
+def test_missing_or_few_rows(count, words, run, tmp_path):
+    for name in ["sign_mnist_train.csv", "sign_mnist_test.csv"]:
+        write_table(tmp_path, "label,pixel1", [GOOD] * count, name)
+    assert_one_sentence(run(SIGNS, "--data-dir", tmp_path), words)
 
 
 def test_a_missing_table(run, tmp_path):

@@ -81,7 +81,7 @@ def test_a_filter_of_ones_own_and_a_picture_of_ones_own(run, drawn):
     assert process.code == 0, process.err
     lines = {line[:22].strip(): line[22:] for line in process.out.splitlines()}
     assert lines["your own filter"] == lines["vertical edges"]
-    assert "weight 0.111" in lines["blur"] and "your own filter" in process.texts
+    assert "factor 0.111" in lines["blur"] and "your own filter" in process.texts
 
 
 @pytest.mark.parametrize("script", [FILTERS, LOOK_INSIDE])

@@ -86,6 +86,7 @@ def add_plain_files(pile):
     # Their names do not say what they are.
     pile.add_colors("jpeg.png", copied=True, format="JPEG")
     pile.add_colors("png.jpg", copied=True, format="PNG")
+    pile.add_colors("junk header png.png", exif=JUNK_HEADER)
     pile.add_colors("old.jfif", copied=True, format="JPEG")
     pile.add_colors("no ending", copied=True, format="PNG")
 
@@ -358,6 +359,8 @@ def test_linked_folders_are_followed_and_circles_end(run, tmp_path):
     (photos / "bees" / "more").symlink_to(elsewhere / "more bees")  # a part of one
     (photos / "ants" / "one.png").symlink_to(elsewhere / "wasps" / "wasps 0.png")  # a file
     (photos / "ants" / "circle").symlink_to(photos)
+    (elsewhere / "wasps" / "round").symlink_to(elsewhere / "wasps")
+    (elsewhere / "wasps" / "and round").symlink_to(elsewhere / "wasps")
     (photos / "bees" / "to ants").symlink_to(photos / "ants")
     (photos / "ants" / "nowhere.png").symlink_to(tmp_path / "nowhere.png")
     process = run(LESSON_10, "--data-dir", photos, folder=tmp_path)
@@ -367,7 +370,8 @@ def test_linked_folders_are_followed_and_circles_end(run, tmp_path):
               ["ants", "bees", "wasps"]}
     assert counts == {"ants": 5, "bees": 8, "wasps": 3} and len(results) == 16
     assert not any(file.is_symlink() for file in results.values())
-    for name in ["nowhere.png: no picture", "wasps 0.png: exact copy"]:
+    for name in ["ants/circle: same folder", "bees/to ants: same folder", "nowhere.png: no picture",
+                 "wasps 0.png: exact copy"]:
         assert name in process.out
 
 

@@ -17,7 +17,7 @@ Validation accuracy, lowest and highest of three seeds (guessing would reach .5)
 
                                                as they are    augmented
   horses and humans, mean of last five epochs  .819 to .846   .599 to .655   augmentation does harm
-  photographs of lesson 8, best epoch          .738 to .761   .760 to .765   but overfits less
+  photographs of lesson 8, best epoch          .739 to .761   .756 to .775   and overfits less
 
 Augmentation helps if it makes the training pictures more like new ones. Here it probably does not:
 the training pictures have landscapes in the background, the validation pictures plain white, and no

@@ -262,7 +262,7 @@ def load_picture(file):
     """Return a picture in RGB, upright, and on white if it is transparent."""
     try:
         picture = Image.open(file)
-        picture.draft("RGB", (1200, 1200))  # reads a huge JPEG at a smaller size, not below this
+        picture.draft("RGB", (1200, 1200))  # decodes a huge JPEG smaller, not below 1,200 pixels
         ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode.startswith("I"):  # 16 bits, 0 to 65,535
             picture = picture.convert("I").point(lambda value: value / 257).convert("L")

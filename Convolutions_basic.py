@@ -59,9 +59,9 @@ def main(arguments):
     print(f"{file} is an array {original.shape}.")
 
     # 2. Apply each filter. `convolve_by_definition` says what that means, in four loops; `convolve`
-    #    gives the same numbers much faster, and a corner of the picture is the proof. The factor of
-    #    a filter keeps the brightness. A screen shows nothing darker than black or brighter than
-    #    white, so what is below 0 or above 255 is clipped.
+    #    gives the same numbers much faster, and a corner of the picture is the proof. A factor
+    #    keeps the brightness of the picture. A screen shows nothing darker than black or brighter
+    #    than white, so what is below 0 or above 255 is clipped.
     corner = original[:21, :21]
     emboss = np.array(FILTERS["emboss"])
     assert np.allclose(convolve(corner, emboss), convolve_by_definition(corner, emboss))

@@ -21,8 +21,8 @@ and photos/maple. For an iPhone's HEIC files, run python -m pip install pillow-h
 An experiment: run the first command again, and it finds nothing to do. Run it with --seed 2, and it
 refuses: some of the pictures that are there for training would now be for testing.
 
-Expect the download of 825 MB, and about two minutes. Archive, originals and copies take 2.5 GB. The
-photographs are part of the Asirra dataset (Microsoft Research, Petfinder.com).
+Expect a download of 825 MB, and about two minutes. The originals stay as they are. With archive and
+copies, they take 2.5 GB. They are part of the Asirra dataset (Microsoft Research, Petfinder.com).
 
 In a notebook (Jupyter, Colab), write %pip for python -m pip, and %run for python.
 """

@@ -19,7 +19,7 @@ Best validation accuracy, three seeds each:
   not augmented, 15 epochs   .739 to .761   validation loss rises after six to eight epochs
   augmented, 30 epochs       .756 to .775   both losses fall together
 
-So the best accuracy hardly rises. But the network no longer grows sure of answers that are wrong.
+So the best accuracy rises little. But the network no longer grows sure of answers that are wrong.
 
 One to five minutes on a two-core CPU, with --augment three times as long. The first run downloads
 69 MB: 3,000 photographs of the Asirra dataset (Microsoft Research, Petfinder.com).

@@ -23,7 +23,7 @@ Augmentation helps if it makes the training pictures more like new ones. Here it
 the training pictures have landscapes in the background, the validation pictures plain white, and no
 rotation takes a landscape away.
 
-Two to five minutes on a two-core CPU. The first run downloads 161 MB, rendered by Laurence Moroney.
+Two to five minutes on a two-core CPU. It downloads 161 MB: pictures rendered by Laurence Moroney.
 
 Then change a single setting in step 1, such as rotation_range, look, and train into a folder of its
 own (--output-dir), with two seeds. Or take the course's optimizer in step 4, RMSprop(1e-3): then

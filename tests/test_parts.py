@@ -65,14 +65,14 @@ def test_pooling_by_loops_by_numpy_and_by_tensorflow_agree(shape, load):
         np.testing.assert_allclose(pool(pixels), expected, rtol=1e-6)  # there in 32 bits
 
 
-@pytest.mark.parametrize("kernel, weight", [
+@pytest.mark.parametrize("kernel, factor", [
     ([[1, 1, 1], [1, 1, 1], [1, 1, 1]], 1 / 9),
     ([[2, 2, 2], [2, 2, 2], [2, 2, 2]], 1 / 18),
     ([[0, 0, 0], [0, 1, 0], [0, 0, 0]], 1),
     ([[0, 1, 0], [1, -4, 1], [0, 1, 0]], 1),
 ])
-def test_a_filter_is_normalised_when_it_does_not_sum_to_0_or_1(kernel, weight, load):
-    assert load(FILTERS).find_factor(np.array(kernel)) == pytest.approx(weight)
+def test_a_filter_is_normalised_when_it_does_not_sum_to_0_or_1(kernel, factor, load):
+    assert load(FILTERS).find_factor(np.array(kernel)) == pytest.approx(factor)
 
 
 def test_a_filter_of_ones_own_and_a_picture_of_ones_own(run, drawn):
